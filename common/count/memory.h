@@ -1,0 +1,20 @@
+// Bytes that tensors hold while a function runs.
+#ifndef REPRO_COMMON_COUNT_MEMORY_H_
+#define REPRO_COMMON_COUNT_MEMORY_H_
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace repro {
+
+// The peak of LibTorch's allocations on `device` during `run`, less what was
+// held at its start; at least 0. On the CPU it counts this thread's requests
+// (and those of autograd on its behalf); on a GPU the caching allocator's
+// bytes in use, which it rounds up to 512. Calls do not nest.
+int64_t PeakBytes(c10::Device device, const std::function<void()>& run);
+
+}  // namespace repro
+
+#endif  // REPRO_COMMON_COUNT_MEMORY_H_
