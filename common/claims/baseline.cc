@@ -20,8 +20,9 @@ absl::StatusOr<Result> ReadBaseline(const std::string& folder,
   }
   if (all.measurements().empty()) {
     return absl::NotFoundError(
-        absl::StrCat(folder, ": no baselines; write them with "
-                             "`repro compare RESULT --baseline --update`"));
+        absl::StrCat(folder,
+                     ": no baselines; write them with "
+                     "`repro compare RESULT --baseline --update`"));
   }
   return all;
 }

@@ -53,14 +53,14 @@ TEST(ClaimsTest, NoVerdictIsWorseThanTheBaseline) {
   ASSERT_TRUE(plan.ok()) << plan.status().message();
   std::atomic<bool> stop{false};
   PrintingObserver observer;
-  const auto result = ExecutePlan(Registry::Global(), *plan, options, {}, stop,
-                                  observer);
+  const auto result =
+      ExecutePlan(Registry::Global(), *plan, options, {}, stop, observer);
   ASSERT_TRUE(result.ok()) << result.status().message();
 
   int missing_assets = 0;
   for (const Skipped& skipped : result->skipped()) {
-    EXPECT_FALSE(skipped.failed()) << skipped.claim() << ": "
-                                   << skipped.reason();
+    EXPECT_FALSE(skipped.failed())
+        << skipped.claim() << ": " << skipped.reason();
     missing_assets += skipped.needs_asset();
   }
   std::cout << result->measurements_size() << " of " << paper.claims_size()
@@ -76,8 +76,8 @@ TEST(ClaimsTest, NoVerdictIsWorseThanTheBaseline) {
     EXPECT_NE(change.change, Change::kRegressed)
         << change.claim << ": " << change.detail;
     EXPECT_NE(change.change, Change::kNew)
-        << change.claim << " has no baseline: run `./repro run "
-        << paper.slug() << "` and `./repro compare RESULT --baseline --update`";
+        << change.claim << " has no baseline: run `./repro run " << paper.slug()
+        << "` and `./repro compare RESULT --baseline --update`";
   }
 }
 

@@ -37,8 +37,7 @@ bool Equal(double a, double b) {
 }
 
 bool Covers(const Measurement& measurement, double value) {
-  return measurement.has_interval() &&
-         measurement.interval().low() <= value &&
+  return measurement.has_interval() && measurement.interval().low() <= value &&
          value <= measurement.interval().high();
 }
 
@@ -60,8 +59,8 @@ Movement Moved(const Measurement& before, const Measurement& after) {
   }
   const bool inside =
       Covers(before, after.value()) || Covers(after, before.value());
-  return {!inside, inside ? "inside the 95% interval"
-                          : "outside the 95% interval"};
+  return {!inside,
+          inside ? "inside the 95% interval" : "outside the 95% interval"};
 }
 
 std::string Key(const Measurement& m) {
@@ -76,14 +75,13 @@ std::string Values(const Measurement& before, const Measurement& after) {
 }  // namespace
 
 ClaimChange CompareMeasurements(const Measurement& before,
-                                const Measurement& after,
-                                Direction direction) {
+                                const Measurement& after, Direction direction) {
   ClaimChange result{after.paper(), after.claim()};
   if (before.claim_version() != after.claim_version()) {
     result.change = Change::kNew;
-    result.detail = absl::StrFormat("version %d of the claim, %d before",
-                                    after.claim_version(),
-                                    before.claim_version());
+    result.detail =
+        absl::StrFormat("version %d of the claim, %d before",
+                        after.claim_version(), before.claim_version());
     return result;
   }
   if (Agrees(before) != Agrees(after)) {
@@ -97,8 +95,7 @@ ClaimChange CompareMeasurements(const Measurement& before,
   result.detail = absl::StrCat(Values(before, after), ", ", movement.why);
   if (!movement.moved) return result;
   const bool sampled = before.samples_size() > 0 || after.samples_size() > 0;
-  if (!sampled &&
-      (after.evidence() == EXACT || after.evidence() == REPLAY)) {
+  if (!sampled && (after.evidence() == EXACT || after.evidence() == REPLAY)) {
     result.change = Change::kRegressed;
   } else if (direction == DIRECTION_UNSPECIFIED) {
     result.change = Change::kMoved;

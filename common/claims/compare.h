@@ -29,8 +29,8 @@ struct ClaimChange {
 // - a value that draws nothing at random (no samples) does not move at all:
 //   differences above 1e-9 relative, the last bits of a sum, are a change;
 // - a value over seeds or repetitions moves when Welch's t test of the two sets
-//   of samples rejects equal means at p < 0.001, or, where a side has one sample
-//   or no spread, when neither interval covers the other's value.
+//   of samples rejects equal means at p < 0.001, or, where a side has one
+//   sample or no spread, when neither interval covers the other's value.
 // A verdict that got worse (agreeing to DIFFERS) is a regression whatever the
 // values. `direction` of a claim says which way is worse; without one a move of
 // an EXACT or REPLAY value is a regression and another is only reported.
@@ -38,10 +38,11 @@ struct ClaimChange {
 ClaimChange CompareMeasurements(const Measurement& before,
                                 const Measurement& after, Direction direction);
 
-// All claims of both; `papers` gives their directions. In the order of `before` and then what is new.
-std::vector<ClaimChange> CompareResults(
-    const Result& before, const Result& after,
-    const std::vector<Paper>& papers);
+// All claims of both; `papers` gives their directions. In the order of `before`
+// and then what is new.
+std::vector<ClaimChange> CompareResults(const Result& before,
+                                        const Result& after,
+                                        const std::vector<Paper>& papers);
 
 // "regressed", "improved", ...
 std::string ChangeName(Change change);

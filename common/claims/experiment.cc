@@ -35,9 +35,9 @@ absl::StatusOr<T> ParseArg(const absl::StatusOr<std::string>& text,
   if (!text.ok()) return text.status();
   T value;
   if (!parse(*text, &value)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "claim ", claim.id(), ": argument \"", name, "\" is \"", *text,
-        "\", a number is expected"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("claim ", claim.id(), ": argument \"", name, "\" is \"",
+                     *text, "\", a number is expected"));
   }
   return value;
 }
@@ -52,9 +52,9 @@ absl::StatusOr<std::string> ExperimentRun::Arg(const Claim& claim,
                                                absl::string_view name) const {
   const auto found = claim.args().find(std::string(name));
   if (found == claim.args().end()) {
-    return absl::NotFoundError(absl::StrCat(
-        "claim ", claim.id(), " has no argument \"", name,
-        "\", which experiment ", experiment_.id(), " needs"));
+    return absl::NotFoundError(
+        absl::StrCat("claim ", claim.id(), " has no argument \"", name,
+                     "\", which experiment ", experiment_.id(), " needs"));
   }
   return found->second;
 }
@@ -105,8 +105,7 @@ void Registry::AddExperiment(const std::string& paper,
   }
 }
 
-absl::StatusOr<const Paper*> Registry::FindPaper(
-    absl::string_view slug) const {
+absl::StatusOr<const Paper*> Registry::FindPaper(absl::string_view slug) const {
   const auto found = papers_.find(std::string(slug));
   if (found != papers_.end()) return &found->second;
   std::vector<std::string> slugs;
@@ -151,9 +150,8 @@ std::string DidYouMean(absl::string_view name,
                        const std::vector<std::string>& names) {
   std::vector<std::pair<int, std::string>> near;
   for (const std::string& candidate : names) {
-    const int distance = absl::StrContains(candidate, name)
-                             ? 1
-                             : EditDistance(name, candidate);
+    const int distance =
+        absl::StrContains(candidate, name) ? 1 : EditDistance(name, candidate);
     if (distance <= std::max<int>(2, name.size() / 3)) {
       near.emplace_back(distance, candidate);
     }

@@ -86,9 +86,9 @@ class ExperimentRun {
   virtual bool Cancelled() const = 0;
 
  protected:
-  ExperimentRun(const Experiment& experiment,
-                std::vector<const Claim*> claims, std::vector<uint64_t> seeds,
-                std::string device, std::string checkpoint_dir)
+  ExperimentRun(const Experiment& experiment, std::vector<const Claim*> claims,
+                std::vector<uint64_t> seeds, std::string device,
+                std::string checkpoint_dir)
       : experiment_(experiment),
         claims_(std::move(claims)),
         seeds_(std::move(seeds)),
@@ -105,9 +105,9 @@ class ExperimentRun {
 
 using ExperimentFunction = std::function<absl::Status(ExperimentRun&)>;
 
-// What is linked into this program: papers by slug and their experiments. Filled
-// before main() by REPRO_REGISTER_EXPERIMENT and by the code that the paper()
-// rule generates from claims.textproto.
+// What is linked into this program: papers by slug and their experiments.
+// Filled before main() by REPRO_REGISTER_EXPERIMENT and by the code that the
+// paper() rule generates from claims.textproto.
 class Registry {
  public:
   static Registry& Global();
@@ -141,10 +141,10 @@ std::string DidYouMean(absl::string_view name,
 }  // namespace repro
 
 // Registers `function` as what measures the claims of `experiment`.
-#define REPRO_REGISTER_EXPERIMENT(paper, experiment, function)          \
-  static const bool REPRO_EXPERIMENT_NAME_(__LINE__) = [] {             \
+#define REPRO_REGISTER_EXPERIMENT(paper, experiment, function)              \
+  static const bool REPRO_EXPERIMENT_NAME_(__LINE__) = [] {                 \
     ::repro::Registry::Global().AddExperiment(paper, experiment, function); \
-    return true;                                                        \
+    return true;                                                            \
   }()
 #define REPRO_EXPERIMENT_NAME_(line) REPRO_EXPERIMENT_NAME_INNER_(line)
 #define REPRO_EXPERIMENT_NAME_INNER_(line) repro_experiment_##line

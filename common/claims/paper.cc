@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/assets/asset_store.h"
 #include "common/claims/printed_number.h"
 
 namespace repro {
@@ -24,10 +25,9 @@ class Problems : public google::protobuf::io::ErrorCollector {
 
   // Lines and columns count from 0; -1 is unknown.
   void AddError(int line, int column, const std::string& message) override {
-    lines_.push_back(
-        line < 0 ? absl::StrCat(file_, ": ", message)
-                 : absl::StrCat(file_, ":", line + 1, ":", column + 1, ": ",
-                                message));
+    lines_.push_back(line < 0 ? absl::StrCat(file_, ": ", message)
+                              : absl::StrCat(file_, ":", line + 1, ":",
+                                             column + 1, ": ", message));
   }
   bool empty() const { return lines_.empty(); }
   absl::Status ToStatus() const {
@@ -61,8 +61,8 @@ class Validator {
   using Tree = TextFormat::ParseInfoTree;
 
   Tree* Child(const char* field, int index) {
-    return tree_.GetTreeForNested(
-        Paper::descriptor()->FindFieldByName(field), index);
+    return tree_.GetTreeForNested(Paper::descriptor()->FindFieldByName(field),
+                                  index);
   }
 
   // Reports `what` about `field` of the element that `tree` describes, at the
@@ -92,8 +92,8 @@ class Validator {
 
   void ValidateAsset(int i) {
     const Asset& asset = paper_.assets(i);
-    const std::string element = absl::StrCat("assets[", i, "] \"",
-                                             asset.name(), "\"");
+    const std::string element =
+        absl::StrCat("assets[", i, "] \"", asset.name(), "\"");
     const auto require = [&](const char* field, bool holds,
                              const std::string& what) {
       Require(Child("assets", i), element, field, holds, what,
@@ -102,20 +102,14 @@ class Validator {
     require("name", !asset.name().empty(), "is missing");
     require("name", asset_names_.insert(asset.name()).second,
             "is used by an earlier asset");
-    require("sources", asset.sources_size() > 0 || !asset.how_to_get().empty(),
-            "give a source or how_to_get");
-    for (const AssetSource& source : asset.sources()) {
-      require("sources", source.where_case() != AssetSource::WHERE_NOT_SET,
-              "a source needs folder_path, pypi or url");
-      require("sources", source.sha256().size() == 64,
-              "a source needs its sha256 (64 hexadecimal digits)");
-    }
+    const absl::Status valid = ::repro::ValidateAsset(asset);
+    require("sources", valid.ok(), std::string(valid.message()));
   }
 
   void ValidateExperiment(int i) {
     const Experiment& experiment = paper_.experiments(i);
-    const std::string element = absl::StrCat("experiments[", i, "] \"",
-                                             experiment.id(), "\"");
+    const std::string element =
+        absl::StrCat("experiments[", i, "] \"", experiment.id(), "\"");
     const auto require = [&](const char* field, bool holds,
                              const std::string& what) {
       Require(Child("experiments", i), element, field, holds, what,
@@ -148,8 +142,7 @@ class Validator {
     require("table", !claim.table().empty(),
             "is missing (the table, figure or section of the paper)");
     require("metric", !claim.metric().empty(), "is missing");
-    require("evidence", claim.evidence() != EVIDENCE_UNSPECIFIED,
-            "is missing");
+    require("evidence", claim.evidence() != EVIDENCE_UNSPECIFIED, "is missing");
     require("origin", claim.origin() != ORIGIN_UNSPECIFIED, "is missing");
     const auto printed = ParsePrintedNumber(claim.reported());
     if (!printed.ok()) {
@@ -163,8 +156,7 @@ class Validator {
               "a BLOCKED claim says which asset is missing and who grants it");
     } else {
       require("experiment", !claim.experiment().empty(), "is missing");
-      require("blocker", !claim.has_blocker(),
-              "only a BLOCKED claim has one");
+      require("blocker", !claim.has_blocker(), "only a BLOCKED claim has one");
     }
     if (!claim.experiment().empty()) {
       require("experiment", experiment_ids_.count(claim.experiment()) > 0,
@@ -206,10 +198,10 @@ class Validator {
                 "sampling needs reported_sd, reported_seeds and sigmas");
         break;
       case Criterion::kEffect:
-        require("criterion",
-                criterion.effect().bound_case() !=
-                    Criterion::Effect::BOUND_NOT_SET,
-                "an effect needs at_least or at_most");
+        require(
+            "criterion",
+            criterion.effect().bound_case() != Criterion::Effect::BOUND_NOT_SET,
+            "an effect needs at_least or at_most");
         break;
       case Criterion::kWithin:
         require("criterion",
@@ -255,8 +247,8 @@ class Validator {
 
 template <typename List>
 auto FindBy(const List& list, absl::string_view name,
-            const std::string& (List::value_type::*key)() const)
-    -> const typename List::value_type* {
+            const std::string& (List::value_type::*key)() const) -> const
+    typename List::value_type* {
   for (const auto& element : list) {
     if ((element.*key)() == name) return &element;
   }

@@ -10,8 +10,8 @@
 namespace repro {
 
 // Parses and checks a claims.textproto. Every error is one line a problem,
-// "file:line:column: claims[3] \"table1/x\": field: what is wrong", all problems
-// of the file together. `file` is only named in errors.
+// "file:line:column: claims[3] \"table1/x\": field: what is wrong", all
+// problems of the file together. `file` is only named in errors.
 absl::StatusOr<Paper> ParsePaper(absl::string_view text,
                                  absl::string_view file);
 

@@ -55,7 +55,7 @@ absl::StatusOr<PrintedNumber> ParsePrintedNumber(absl::string_view text) {
 bool RoundsTo(double value, const PrintedNumber& printed) {
   // 4.05 and 4.1 are not exact in binary: the half is widened by what their
   // representation loses.
-  const double slack = 1e-12 * std::max(std::abs(value), std::abs(printed.value));
+  const double slack = 1e-12 * std::abs(printed.value);
   return std::abs(value - printed.value) <=
          0.5 * printed.last_place * (1 + 1e-9) + slack;
 }

@@ -28,9 +28,9 @@ absl::Status WriteResult(const Result& result, const std::string& path) {
   std::string text;
   const auto status = json::MessageToJsonString(result, &text, options);
   if (!status.ok()) {
-    return absl::InternalError(
-        absl::StrCat(path, ": cannot write the result as JSON: ",
-                     std::string(status.message())));
+    return absl::InternalError(absl::StrCat(
+        path,
+        ": cannot write the result as JSON: ", std::string(status.message())));
   }
   return WriteFileAtomically(path, text);
 }
@@ -43,16 +43,16 @@ absl::StatusOr<Result> ReadResult(const std::string& path) {
   Result result;
   const auto status = json::JsonStringToMessage(text, &result, options);
   if (!status.ok() || result.schema_version() <= 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": not a result of `repro run`: ",
-        status.ok() ? "schema_version is missing"
-                    : std::string(status.message())));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": not a result of `repro run`: ",
+                     status.ok() ? "schema_version is missing"
+                                 : std::string(status.message())));
   }
   if (result.schema_version() > kResultSchemaVersion) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        path, ": schema version ", result.schema_version(),
-        ", this program reads up to ", kResultSchemaVersion,
-        ": use a newer `repro`"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": schema version ", result.schema_version(),
+                     ", this program reads up to ", kResultSchemaVersion,
+                     ": use a newer `repro`"));
   }
   return result;
 }

@@ -17,8 +17,8 @@ inline constexpr int kResultSchemaVersion = 1;
 // the old file or the new one, never a part.
 absl::Status WriteResult(const Result& result, const std::string& path);
 
-// InvalidArgumentError for what is not a result, FailedPreconditionError for one
-// of a newer schema; both name the file and what to do.
+// InvalidArgumentError for what is not a result, FailedPreconditionError for
+// one of a newer schema; both name the file and what to do.
 absl::StatusOr<Result> ReadResult(const std::string& path);
 
 // The paths of the .json files of a folder, sorted, which is by time for

@@ -74,8 +74,8 @@ std::string Now() {
 
 std::string NewResultId() {
   return absl::StrCat(
-      absl::FormatTime("%Y%m%dT%H%M%SZ", absl::Now(), absl::UTCTimeZone()),
-      "-", absl::Hex(getpid(), absl::kZeroPad6));
+      absl::FormatTime("%Y%m%dT%H%M%E3SZ", absl::Now(), absl::UTCTimeZone()), "-",
+      absl::Hex(getpid(), absl::kZeroPad6));
 }
 
 // What makes two requests the same for --resume. Threads and the budget do not
@@ -118,8 +118,7 @@ class Journal {
       absl::StatusOr<Result> result = ReadResult(*path);
       if (!result.ok() || result->complete() ||
           !std::equal(result->arguments().begin(), result->arguments().end(),
-                      result_.arguments().begin(),
-                      result_.arguments().end()) ||
+                      result_.arguments().begin(), result_.arguments().end()) ||
           result->build().SerializeAsString() !=
               result_.build().SerializeAsString()) {
         continue;
@@ -219,11 +218,13 @@ class ExperimentRunImpl : public ExperimentRun {
   }
 
   void Progress(double done, double total, absl::string_view text) override {
-    observer_.Progress(
-        total > 0 ? std::clamp(done / total, 0.0, 1.0) : 0.0, text);
+    observer_.Progress(total > 0 ? std::clamp(done / total, 0.0, 1.0) : 0.0,
+                       text);
   }
 
-  bool Cancelled() const override { return stop_.load() || !write_status_.ok(); }
+  bool Cancelled() const override {
+    return stop_.load() || !write_status_.ok();
+  }
 
   const absl::Status& write_status() const { return write_status_; }
 
@@ -255,8 +256,8 @@ absl::StatusOr<std::map<std::string, LocatedAsset>> GetAssets(
           asset.sources().begin(), asset.sources().end(),
           [](const AssetSource& source) { return !source.has_folder_path(); });
       if (has_home) {
-        observer.Notice(absl::StrCat("fetching ", name, ": ",
-                                     asset.description()));
+        observer.Notice(
+            absl::StrCat("fetching ", name, ": ", asset.description()));
         absl::StatusOr<LocatedAsset> fetched =
             store.Fetch(asset, [&](int64_t done, int64_t total) {
               observer.Progress(total > 0 ? double(done) / total : 0,
@@ -313,9 +314,9 @@ absl::StatusOr<Plan> MakePlan(const Registry& registry,
       }
     }
     if (!found) {
-      return absl::NotFoundError(
-          absl::StrCat("no claim matches \"", glob, "\"", DidYouMean(glob, ids),
-                       "; see `repro show PAPER`"));
+      return absl::NotFoundError(absl::StrCat("no claim matches \"", glob, "\"",
+                                              DidYouMean(glob, ids),
+                                              "; see `repro show PAPER`"));
     }
   }
 
@@ -355,10 +356,9 @@ absl::StatusOr<Plan> MakePlan(const Registry& registry,
       plan.experiments.push_back(std::move(planned));
     }
   }
-  std::stable_sort(plan.experiments.begin(), plan.experiments.end(),
-                   [](const auto& a, const auto& b) {
-                     return RunOrder(a) < RunOrder(b);
-                   });
+  std::stable_sort(
+      plan.experiments.begin(), plan.experiments.end(),
+      [](const auto& a, const auto& b) { return RunOrder(a) < RunOrder(b); });
   if (options.budget_seconds) {
     std::vector<PlannedExperiment> fitting;
     double used = 0;
@@ -449,16 +449,16 @@ absl::StatusOr<Result> ExecutePlan(const Registry& registry, const Plan& plan,
   std::error_code error;
   fs::create_directories(ResultsFolder(options.out_dir), error);
   if (error) {
-    return absl::PermissionDeniedError(
-        absl::StrCat(ResultsFolder(options.out_dir), ": cannot be made: ",
-                     error.message(), "; give another folder with --out"));
+    return absl::PermissionDeniedError(absl::StrCat(
+        ResultsFolder(options.out_dir), ": cannot be made: ", error.message(),
+        "; give another folder with --out"));
   }
   Journal journal(options, environment);
   if (options.resume) {
-    observer.Notice(journal.Resume()
-                        ? absl::StrCat("going on with result ",
-                                       journal.result().id())
-                        : "no unfinished run of this request: starting anew");
+    observer.Notice(
+        journal.Resume()
+            ? absl::StrCat("going on with result ", journal.result().id())
+            : "no unfinished run of this request: starting anew");
   }
   for (const Skipped& skipped : plan.skipped) journal.Add(skipped);
   REPRO_RETURN_IF_ERROR(journal.Write());
@@ -479,10 +479,10 @@ absl::StatusOr<Result> ExecutePlan(const Registry& registry, const Plan& plan,
       for (const Claim* claim : claims) {
         if (journal.Has(slug, *claim)) continue;
         const bool blocked = claim->evidence() == BLOCKED && needs_asset;
-        Skipped skipped =
-            blocked ? Skip(*planned.paper, *claim, VERDICT_BLOCKED,
-                           BlockedReason(*claim))
-                    : Skip(*planned.paper, *claim, verdict, reason);
+        Skipped skipped = blocked
+                              ? Skip(*planned.paper, *claim, VERDICT_BLOCKED,
+                                     BlockedReason(*claim))
+                              : Skip(*planned.paper, *claim, verdict, reason);
         skipped.set_failed(failed);
         skipped.set_needs_asset(needs_asset && !blocked);
         journal.Add(std::move(skipped));
@@ -491,7 +491,8 @@ absl::StatusOr<Result> ExecutePlan(const Registry& registry, const Plan& plan,
 
     const auto assets = GetAssets(planned, options, stop, observer);
     if (!assets.ok()) {
-      // A file that is there and wrong is a failure; one that is missing is not.
+      // A file that is there and wrong is a failure; one that is missing is
+      // not.
       const bool missing = absl::IsNotFound(assets.status()) ||
                            absl::IsUnavailable(assets.status());
       skip_rest(NOT_RUN, std::string(assets.status().message()), !missing,
@@ -501,9 +502,8 @@ absl::StatusOr<Result> ExecutePlan(const Registry& registry, const Plan& plan,
       continue;
     }
 
-    const std::string checkpoints =
-        absl::StrCat(options.out_dir, "/checkpoints/", slug, "/",
-                     planned.experiment->id());
+    const std::string checkpoints = absl::StrCat(
+        options.out_dir, "/checkpoints/", slug, "/", planned.experiment->id());
     if (!options.resume) fs::remove_all(checkpoints, error);
     fs::create_directories(checkpoints, error);
     std::vector<uint64_t> seeds(options.num_seeds > 0

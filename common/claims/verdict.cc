@@ -73,7 +73,8 @@ Judgement Judge(const Claim& claim, const Measurement& measurement) {
     case Criterion::kRankTest: {
       const absl::Status enough = EnoughSeeds(measurement.samples_size());
       if (!enough.ok()) return judge(false, std::string(enough.message()));
-      if (!measurement.has_p_value()) return judge(false, "no p value measured");
+      if (!measurement.has_p_value())
+        return judge(false, "no p value measured");
       const double p = measurement.p_value();
       return judge(p >= criterion.rank_test().min_p(),  // false for NaN
                    absl::StrFormat("rank test against the released runs: "
@@ -87,7 +88,8 @@ Judgement Judge(const Claim& claim, const Measurement& measurement) {
 
   const absl::StatusOr<PrintedNumber> printed =
       ParsePrintedNumber(claim.reported());
-  if (!printed.ok()) return judge(false, std::string(printed.status().message()));
+  if (!printed.ok())
+    return judge(false, std::string(printed.status().message()));
   const double difference = std::abs(value - printed->value);
   switch (criterion.rule_case()) {
     case Criterion::kTolerance: {
@@ -113,10 +115,12 @@ Judgement Judge(const Claim& claim, const Measurement& measurement) {
                                    difference, allowed, seeds,
                                    sampling.reported_seeds()));
     }
-    default:
-      return judge(RoundsTo(value, *printed),
-                   absl::StrCat("rounded to the printed digits against ",
-                                claim.reported()));
+    default: {
+      const bool rounds = RoundsTo(value, *printed);
+      return judge(rounds, absl::StrFormat("%.9g %s to the printed %s", value,
+                                           rounds ? "rounds" : "does not round",
+                                           claim.reported()));
+    }
   }
 }
 

@@ -1,7 +1,5 @@
 """Finds an installed CUDA toolkit, if there is one."""
 
-
-
 def _cuda_repository_impl(ctx):
     home = ctx.os.environ.get("CUDA_HOME", "")
     if not home:

@@ -1,0 +1,268 @@
+// The `repro` program: measures what the papers report. See README.md.
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/claims/experiment.h"
+#include "tools/commands.h"
+
+namespace repro {
+namespace {
+
+const std::map<std::string, Format> kFormats = {
+    {"table", Format::kTable},
+    {"json", Format::kJson},
+    {"markdown", Format::kMarkdown},
+};
+
+// "90", "90s", "10m", "1.5h" as seconds.
+std::string ParseDuration(const std::string& text, double* seconds) {
+  if (text.empty()) return "an empty duration";
+  std::string number = text;
+  double unit = 1;
+  switch (text.back()) {
+    case 'h':
+      unit = 3600;
+      break;
+    case 'm':
+      unit = 60;
+      break;
+    case 's':
+      break;
+    default:
+      number += 's';
+  }
+  number.pop_back();
+  if (!absl::SimpleAtod(number, seconds) || !(*seconds > 0)) {
+    return absl::StrCat("\"", text, "\" is not a duration such as 90s or 10m");
+  }
+  *seconds *= unit;
+  return "";
+}
+
+void AddFormat(CLI::App* command, Format* format) {
+  command->add_option("--format", *format, "table, json or markdown")
+      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case))
+      ->type_name("FORMAT");
+}
+
+void AddOut(CLI::App* command, std::string* out_dir) {
+  command->add_option("--out", *out_dir, "folder of results and reports")
+      ->capture_default_str()
+      ->type_name("DIR");
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app(
+      "Reproduces research papers: every number that a paper reports beside "
+      "the number that this code measures.",
+      "repro");
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 done, 1 a regression or a failure, 2 wrong use or bad "
+      "input, 3 an asset is missing.\n"
+      "`./repro test [PAPER...]` and the set-up are done by the script.");
+
+  absl::StatusOr<int> code = kExitOk;
+  Format format = Format::kTable;
+  std::string out_dir = "out";
+
+  RunOptions run;
+  std::string budget;
+  CLI::App* run_command = app.add_subcommand(
+      "run", "Measure claims; with no paper, the default set (minutes)");
+  run_command->add_option("papers", run.papers, "papers to measure")
+      ->type_name("PAPER");
+  run_command->add_flag("--all", run.all, "all papers, all experiments");
+  run_command
+      ->add_option("--claims", run.claim_globs,
+                   "only claims that match, as 'table5/*' or 'van/table5/*'")
+      ->type_name("GLOB")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  run_command
+      ->add_option("--budget", budget,
+                   "what fits this time, cheapest evidence first")
+      ->type_name("10m");
+  run_command->add_option("--device", run.device, "cpu, cuda or cuda:N")
+      ->capture_default_str()
+      ->type_name("DEVICE");
+  run_command
+      ->add_option("--seeds", run.num_seeds,
+                   "seeds for each experiment (default: what it declares)")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N");
+  run_command->add_option("--first-seed", run.first_seed, "the first seed")
+      ->capture_default_str()
+      ->type_name("SEED");
+  run_command
+      ->add_option("--threads", run.threads, "threads (default: all cores)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  run_command->add_flag("--resume", run.resume,
+                        "go on with the last unfinished run of this request");
+  run_command->add_flag("--offline", run.offline, "download no asset");
+  AddFormat(run_command, &format);
+  AddOut(run_command, &out_dir);
+  run_command->callback([&] {
+    run.out_dir = out_dir;
+    if (!budget.empty()) {
+      double seconds = 0;
+      const std::string error = ParseDuration(budget, &seconds);
+      if (!error.empty()) throw CLI::ValidationError("--budget", error);
+      run.budget_seconds = seconds;
+    }
+    code = RunCommand(run, format);
+  });
+
+  CLI::App* list_command =
+      app.add_subcommand("list", "Papers with their claims by verdict");
+  AddFormat(list_command, &format);
+  AddOut(list_command, &out_dir);
+  list_command->callback([&] { code = ListCommand(format, out_dir); });
+
+  std::string paper;
+  CLI::App* show_command = app.add_subcommand(
+      "show", "A paper's claims, experiments, assets and findings");
+  show_command->add_option("paper", paper, "the paper")
+      ->required()
+      ->type_name("PAPER");
+  AddFormat(show_command, &format);
+  AddOut(show_command, &out_dir);
+  show_command->callback([&] { code = ShowCommand(paper, format, out_dir); });
+
+  std::vector<std::string> fetch_papers;
+  bool fetch_all = false;
+  CLI::App* fetch_command = app.add_subcommand(
+      "fetch", "Download a paper's assets from their public homes");
+  fetch_command->add_option("papers", fetch_papers, "papers")
+      ->type_name("PAPER");
+  fetch_command->add_flag("--all", fetch_all, "of all papers");
+  fetch_command->callback([&] {
+    if (fetch_papers.empty() && !fetch_all) {
+      throw CLI::ValidationError("fetch", "name a paper, or give --all");
+    }
+    code = FetchCommand(fetch_papers, fetch_all);
+  });
+
+  CLI::App* report_command = app.add_subcommand(
+      "report", "Write report.html and report.md from all results");
+  AddOut(report_command, &out_dir);
+  report_command->callback([&] {
+    code = ReportCommand(out_dir);
+    if (code.ok()) std::cout << out_dir << "/report.html\n";
+  });
+
+  CompareOptions compare;
+  CLI::App* compare_command = app.add_subcommand(
+      "compare", "What moved between two results, or against the baselines");
+  compare_command
+      ->add_option("results", compare.results, "result files, or their ids")
+      ->type_name("RESULT");
+  compare_command->add_flag("--baseline", compare.baseline,
+                            "compare one result (default: the newest) with "
+                            "the baselines");
+  compare_command->add_flag("--update", compare.update,
+                            "put the result into the baselines instead");
+  compare_command
+      ->add_option("--baseline-dir", compare.baseline_dir, "the baselines")
+      ->capture_default_str()
+      ->type_name("DIR");
+  compare_command->add_flag("--everything", compare.everything,
+                            "list what did not change, too");
+  AddFormat(compare_command, &format);
+  AddOut(compare_command, &out_dir);
+  compare_command->callback([&] {
+    compare.format = format;
+    compare.out_dir = out_dir;
+    code = CompareCommand(compare);
+  });
+
+  std::string metric, predictions, references;
+  std::vector<std::string> settings;
+  CLI::App* metric_command = app.add_subcommand(
+      "metric", "A metric on your own files; with no name, the list of them");
+  metric_command->add_option("name", metric, "the metric")->type_name("NAME");
+  metric_command
+      ->add_option("--predictions", predictions, "JSON Lines, plain or gzip")
+      ->type_name("FILE");
+  metric_command
+      ->add_option("--references", references, "JSON Lines, plain or gzip")
+      ->type_name("FILE");
+  metric_command
+      ->add_option("--set", settings, "an option of the metric, as k=10")
+      ->type_name("NAME=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  metric_command->callback([&] {
+    if (metric.empty()) {
+      code = ListMetricsCommand();
+      return;
+    }
+    if (predictions.empty()) {
+      throw CLI::ValidationError("metric", "--predictions is missing");
+    }
+    std::map<std::string, std::string> options;
+    for (const std::string& setting : settings) {
+      const size_t equals = setting.find('=');
+      if (equals == std::string::npos) {
+        throw CLI::ValidationError(
+            "--set", "NAME=VALUE is expected, not \"" + setting + "\"");
+      }
+      options[setting.substr(0, equals)] = setting.substr(equals + 1);
+    }
+    code = MetricCommand(metric, predictions, references, options);
+  });
+
+  CLI::App* doctor_command = app.add_subcommand(
+      "doctor", "What this machine has and lacks, and what that rules out");
+  AddFormat(doctor_command, &format);
+  doctor_command->callback([&] { code = DoctorCommand(format); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help is not an error; everything else is wrong use.
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  if (!code.ok()) {
+    std::cerr << "repro: " << code.status().message() << "\n";
+    return ExitCode(code.status());
+  }
+  return *code;
+}
+
+}  // namespace
+
+std::atomic<bool> g_stop{false};
+
+int ExitCode(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kExitOk;
+    case absl::StatusCode::kCancelled:
+      return kExitInterrupted;
+    default:
+      return kExitUsage;
+  }
+}
+
+}  // namespace repro
+
+int main(int argc, char** argv) {
+  // The first Ctrl-C lets the run end cleanly; the handler is then gone, so the
+  // second kills.
+  struct sigaction action = {};
+  action.sa_handler = [](int) { repro::g_stop.store(true); };
+  action.sa_flags = SA_RESETHAND;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  return repro::Main(argc, argv);
+}
