@@ -1,7 +1,7 @@
 // Forward and backward of Flow-Attention against LibTorch's softmax attention,
 // batch 1, 8 heads of 64, on the CPU:
 //   bazel run //papers/flowformer:benchmark
-// Big-O fits at the end: N for flow attention, N^2 for softmax.
+// The fits at the end show the growth: about N for flow, N^2 for softmax.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/randn.h>

@@ -320,12 +320,12 @@ absl::Status MeasureUeaShort(ExperimentRun& run) {
 REPRO_REGISTER_EXPERIMENT("flowformer", "uea_short", MeasureUeaShort);
 
 // Claims: the loss of `attention` less that of `baseline`, paired by seed.
-absl::Status MeasureCharGpt(ExperimentRun& run) {
+absl::Status MeasureCharGpt(ExperimentRun& run,
+                            const CharGptTraining& options) {
   REPRO_ASSIGN_OR_RETURN(const std::string path,
                          run.AssetPath("tinyshakespeare"));
   REPRO_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   const CharData data = IndexCharacters(text);
-  const CharGptTraining options;
   REPRO_ASSIGN_OR_RETURN(
       const Outcomes outcomes,
       TrainAll(run, {"attention", "baseline"},
@@ -360,7 +360,22 @@ absl::Status MeasureCharGpt(ExperimentRun& run) {
   }
   return absl::OkStatus();
 }
-REPRO_REGISTER_EXPERIMENT("flowformer", "char_gpt", MeasureCharGpt);
+
+absl::Status MeasureCharGptNano(ExperimentRun& run) {
+  return MeasureCharGpt(run, CharGptTraining());
+}
+REPRO_REGISTER_EXPERIMENT("flowformer", "char_gpt", MeasureCharGptNano);
+
+// The reference's settings for characters, but for the number of steps.
+absl::Status MeasureCharGptMini(ExperimentRun& run) {
+  CharGptTraining options;
+  options.size = "mini";
+  options.batch_size = 64;
+  options.rate = 5e-4;
+  options.steps = 3000;
+  return MeasureCharGpt(run, options);
+}
+REPRO_REGISTER_EXPERIMENT("flowformer", "char_gpt_mini", MeasureCharGptMini);
 
 // Claims: the accuracy of `attention` in percent; the effect is the accuracy of
 // `better` less that of `worse` in points, paired by seed.

@@ -71,7 +71,8 @@ int PythonRandom::Choice(int count) {
 
 float TorchRandom::UniformFloat(float from, float to) {
   const uint32_t bits = static_cast<uint32_t>(engine_()) & 0xffffff;
-  return static_cast<float>(bits) * 0x1p-24f * (to - from) + from;
+  // PyTorch is compiled with fused multiply-add.
+  return std::fma(static_cast<float>(bits) * 0x1p-24f, to - from, from);
 }
 
 double TorchRandom::UniformDouble() {

@@ -3,14 +3,18 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linspace.h>
 #include <ATen/ops/multinomial.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/uniform.h>
 
 #include <cmath>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "papers/scan_snap/training.h"
 
@@ -47,7 +51,7 @@ TEST(TorchRandomTest, DrawsAsLibTorch) {
   }
   at::Tensor probabilities = at::cat(
       {at::ones({10}), at::linspace(at::Scalar(0.1), at::Scalar(1), 10)});
-  probabilities = probabilities / probabilities.sum();
+  probabilities = probabilities.div(probabilities.sum());
   const TorchMultinomial multinomial(std::vector<float>(
       probabilities.data_ptr<float>(), probabilities.data_ptr<float>() + 20));
   for (int repeat = 0; repeat < 50; ++repeat) {
@@ -83,7 +87,7 @@ TEST(AuthorsStreamsTest, BatchesAreTheOnesOfTheirProgram) {
   }
   at::Tensor probabilities = at::cat(
       {at::ones({10}), at::linspace(at::Scalar(0.1), at::Scalar(1), 10)});
-  probabilities = probabilities / probabilities.sum();
+  probabilities = probabilities.div(probabilities.sum());
   PythonRandom python(7);
   const Batch<float> batch = streams.Draw(128, 128);
   for (int b = 0; b < 128; ++b) {

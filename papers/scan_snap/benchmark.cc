@@ -4,6 +4,8 @@
 #include "benchmark/benchmark.h"
 
 #include <cstdint>
+#include <random>
+#include <vector>
 
 #include "papers/scan_snap/training.h"
 

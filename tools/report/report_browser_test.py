@@ -87,8 +87,11 @@ class Browser:
       return [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in os.pipe()]
     to_read, self._to = pipe()
     self._from, from_write = pipe()
+    # Chromium makes a socket in TMPDIR, whose path may have 107 bytes: a test's
+    # own folder lies deeper.
+    self._sockets = tempfile.mkdtemp(dir='/tmp')
     environment = dict(os.environ, HOME=profile, XDG_CONFIG_HOME=profile,
-                       XDG_CACHE_HOME=profile, TMPDIR=profile)
+                       XDG_CACHE_HOME=profile, TMPDIR=self._sockets)
     self._log = open(os.path.join(profile, 'chromium.log'), 'w+')
     self._process = subprocess.Popen(
         ['bash', '-c', f'exec "$@" 3<&{to_read} 4>&{from_write}', 'chromium',
@@ -116,6 +119,7 @@ class Browser:
       self._process.wait()
     os.close(self._from)
     self._log.close()
+    shutil.rmtree(self._sockets, ignore_errors=True)
 
   def _read(self):
     deadline = time.monotonic() + TIMEOUT_SECONDS
@@ -228,6 +232,8 @@ class ReportInBrowserTest(unittest.TestCase):
     cls.page = os.path.join(cls.folder, 'report.html')
     cls.browser = Browser(cls.folder)
     cls.addClassCleanup(cls.browser.close)
+    # One error if Chromium does not start, and not one for each test.
+    cls.browser.call('Browser.getVersion')
 
   def count(self, selector):
     return self.browser.evaluate(
