@@ -36,7 +36,7 @@ std::string TotalsLine(const Totals& totals) {
       });
 }
 
-// "4.1058 [4.1, 4.2]", with what was made smaller.
+// "4.1058 [4.1, 4.2]", with a star if something was made smaller.
 std::string MeasuredText(const Measurement& m) {
   std::string text = FormatLike(m.value(), m.reported());
   if (m.has_interval()) {
@@ -44,7 +44,7 @@ std::string MeasuredText(const Measurement& m) {
                           FormatLike(m.interval().low(), m.reported()),
                           FormatLike(m.interval().high(), m.reported()));
   }
-  if (!m.scale().empty()) absl::StrAppend(&text, " (", m.scale(), ")");
+  if (!m.scale().empty()) absl::StrAppend(&text, " *");
   return text;
 }
 
@@ -77,6 +77,15 @@ void PrintTables(const Result& result, Format format) {
       std::cout << "\n" << title << "\n\n" << table.ToText();
     }
   }
+  std::map<std::string, int> scales;
+  for (const Measurement& m : result.measurements()) {
+    if (!m.scale().empty()) ++scales[absl::StrCat(m.paper(), ": ", m.scale())];
+  }
+  for (const auto& [scale, count] : scales) {
+    std::cout << "\n* scaled down, " << scale << " (" << count
+              << (count == 1 ? " claim)" : " claims)");
+  }
+  if (!scales.empty()) std::cout << "\n";
   // Why claims differ, and what was left out, each reason once.
   for (const Measurement& m : result.measurements()) {
     if (m.verdict() == DIFFERS) {
