@@ -188,9 +188,9 @@ absl::StatusOr<int> RunCommand(const RunOptions& options, Format format) {
   const absl::StatusOr<int> report = ReportCommand(options.out_dir);
   std::cout << TotalsLine(CountVerdicts(result)) << " in "
             << FormatSeconds(result.seconds()) << "; report: "
-            << (report.ok() ? absl::StrCat(options.out_dir, "/report.html")
-                            : std::string(report.status().message()))
-            << "\n";
+            << (report.ok() ? options.out_dir + "/report.html" : "none")
+            << std::endl;
+  REPRO_RETURN_IF_ERROR(report.status());
   return ExitCodeOf(result);
 }
 

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Drives the `repro` program as a user would, over the toy paper."""
+
+import glob
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+PROGRAM = os.path.abspath("tools/testing/repro_toy")
+COMPILER = os.path.abspath("common/claims/claims_compiler")
+TOY = os.path.abspath("tools/testing/toy.textproto")
+ANSWER = "42"
+
+
+class EndToEndTest(unittest.TestCase):
+
+  def setUp(self):
+    self._folder = tempfile.TemporaryDirectory()
+    self.folder = self._folder.name
+    self.out = os.path.join(self.folder, "out")
+    self.env = dict(os.environ, XDG_CACHE_HOME=self.folder + "/cache")
+    self.env.pop("REPRO_ASSETS", None)
+
+  def tearDown(self):
+    self._folder.cleanup()
+
+  def repro(self, *arguments, code=0, **env):
+    result = subprocess.run(
+        [PROGRAM, *arguments], env=dict(self.env, **env), cwd=self.folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+    return result
+
+  def start(self, *arguments):
+    return subprocess.Popen(
+        [PROGRAM, *arguments], env=self.env, cwd=self.folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+  def results(self):
+    return sorted(glob.glob(self.out + "/results/*.json"))
+
+  def wait_for_measurements(self, count):
+    """Until the newest result holds `count`; every version must be whole."""
+    for _ in range(300):
+      paths = self.results()
+      if paths:
+        with open(paths[-1], encoding="utf-8") as file:
+          if len(json.load(file).get("measurements", [])) >= count:
+            return
+      time.sleep(0.1)
+    self.fail("no measurement in 30 seconds")
+
+  def test_run_prints_and_saves(self):
+    out = self.repro("run", "--out", self.out).stdout
+    self.assertRegex(out, r"table1/right +4\.1 +4\.11 +M +EXACT +REPRODUCED")
+    self.assertRegex(out, r"table1/wrong +38\.4 +38\.91 +G +EXACT +DIFFERS")
+    last = out.strip().splitlines()[-1]
+    self.assertRegex(last, r"^1 REPRODUCED, 0 HOLDS, 1 DIFFERS, 0 BLOCKED, "
+                           r"0 NOT_RUN in .*; report: .*/report\.html$")
+    self.assertTrue(os.path.getsize(self.out + "/report.html") > 1000)
+    self.assertTrue(os.path.getsize(self.out + "/report.md") > 100)
+    self.assertEqual(glob.glob(self.out + "/**/*tmp*", recursive=True), [])
+
+  def test_json_is_for_programs(self):
+    out = self.repro("run", "toy", "--claims", "table*", "--format", "json",
+                     "--out", self.out).stdout
+    result = json.loads(out)
+    self.assertEqual(result["totals"], {"REPRODUCED": 1, "HOLDS": 0,
+                                        "DIFFERS": 1, "BLOCKED": 1,
+                                        "NOT_RUN": 0})
+    measured = {m["claim"]: m for m in result["measurements"]}
+    self.assertEqual(measured["table1/right"]["value"], 4.1058)
+    for field in ("paper", "evidence", "reported", "interval", "unit",
+                  "verdict", "seconds", "device", "seeds"):
+      self.assertIn(field, measured["table1/right"])
+    papers = json.loads(self.repro("list", "--format", "json", "--out",
+                                   self.out).stdout)
+    self.assertEqual(papers[0]["paper"], "toy")
+    self.assertEqual(papers[0]["verdicts"]["REPRODUCED"], 1)
+    self.assertEqual(papers[0]["assets"], [{"name": "runs",
+                                            "state": "missing"}])
+
+  def test_a_killed_run_keeps_what_it_measured_and_is_resumed(self):
+    request = ["run", "toy", "--claims", "slow/*", "--out", self.out]
+    run = self.start(*request)
+    self.wait_for_measurements(2)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    with open(self.results()[-1], encoding="utf-8") as file:
+      killed = json.load(file)
+    self.assertNotIn("complete", killed)
+    kept = {m["claim"]: m for m in killed["measurements"]}
+    self.assertIn(len(kept), range(2, 6))
+
+    self.repro(*request, "--resume")
+    self.assertEqual(len(self.results()), 1)
+    with open(self.results()[-1], encoding="utf-8") as file:
+      resumed = json.load(file)
+    self.assertTrue(resumed["complete"])
+    self.assertEqual(sorted(m["claim"] for m in resumed["measurements"]),
+                     [f"slow/{i}" for i in range(6)])
+    for measurement in resumed["measurements"]:
+      if measurement["claim"] in kept:  # not measured again
+        self.assertEqual(measurement, kept[measurement["claim"]])
+
+  def test_ctrl_c_ends_cleanly(self):
+    run = self.start("run", "toy", "--claims", "slow/*", "--out", self.out)
+    self.wait_for_measurements(1)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=20)
+    self.assertEqual(run.returncode, 130, err)
+    self.assertIn("go on with --resume", out)
+
+  def test_budget_lists_what_it_left_out(self):
+    out = self.repro("run", "--all", "--budget", "2s", "--out", self.out).stdout
+    self.assertIn("outside the budget", out)
+    self.assertNotRegex(out, r"slow/0 +0 +0")
+    self.repro("run", "--budget", "soon", "--out", self.out, code=2)
+
+  def test_missing_wrong_and_right_asset(self):
+    replay = ["run", "toy", "--claims", "replay/*", "--out", self.out]
+    out = self.repro(*replay, code=3).stdout
+    self.assertIn("runs", out)
+    self.assertIn("write a file toy/runs.txt", out)  # how to get it
+
+    os.makedirs(self.folder + "/assets/toy")
+    path = self.folder + "/assets/toy/runs.txt"
+    with open(path, "w", encoding="utf-8") as file:
+      file.write("43\n")
+    out = self.repro(*replay, code=1,
+                     REPRO_ASSETS=self.folder + "/assets").stdout
+    self.assertIn("084c799c", out)  # the digest that was expected
+
+    with open(path, "w", encoding="utf-8") as file:
+      file.write(ANSWER + "\n")
+    out = self.repro(*replay, REPRO_ASSETS=self.folder + "/assets").stdout
+    self.assertRegex(out, r"replay/answer +42 +42 +REPLAY +REPRODUCED")
+    self.repro("fetch", "toy", code=3)
+
+  def test_a_broken_method_fails_compare(self):
+    baselines = self.folder + "/baselines"
+    os.makedirs(baselines)
+    against = ["compare", "--baseline", "--baseline-dir", baselines, "--out",
+               self.out]
+    self.repro("run", "--out", self.out)
+    self.repro(*against, "--update")
+    self.repro("run", "--out", self.out)
+    self.assertIn("2 same", self.repro(*against).stdout)
+    self.repro("run", "--out", self.out, TOY_SIGN="-1")
+    out = self.repro(*against, code=1).stdout
+    self.assertIn("REPRODUCED -> DIFFERS", out)
+    results = self.results()
+    self.repro("compare", results[0], results[1], "--out", self.out)
+    self.repro("compare", results[0], results[2], "--out", self.out, code=1)
+    self.repro("compare", results[0], "--out", self.out, code=2)
+
+  def test_wrong_use_is_one_line_and_code_2(self):
+    for arguments, expected in [
+        (["run", "toi"], "did you mean toy?"),
+        (["run", "toy", "--claims", "table1/rigth"], "table1/right"),
+        (["show", "x"], "unknown paper"),
+        (["run", "--device", "tpu"], "tpu"),
+        (["compare", "none", "none2"], "none"),
+        (["metric", "acuracy", "--predictions", "p", "--references", "r"],
+         "acuracy"),
+        (["run", "--out", "/proc/nowhere"], "--out"),
+    ]:
+      err = self.repro(*arguments, code=2).stderr.strip()
+      self.assertIn(expected, err)
+      self.assertEqual(len(err.splitlines()), 1, err)
+    self.repro("run", "--seeds", "0", code=2)
+    self.repro("fly", code=2)
+    self.repro(code=2)
+
+  def test_every_command_has_help(self):
+    self.assertIn("Exit codes", self.repro("--help").stdout)
+    for command in ("run", "list", "show", "fetch", "report", "compare",
+                    "metric", "doctor"):
+      self.assertIn("--help", self.repro(command, "--help").stdout)
+
+  def test_results_of_another_make_are_named_and_left_out(self):
+    self.repro("run", "--out", self.out)
+    with open(self.out + "/results/a.json", "w", encoding="utf-8") as file:
+      file.write('{"schema_version": 99}')
+    with open(self.out + "/results/b.json", "w", encoding="utf-8") as file:
+      file.write('{"schema_ver')
+    err = self.repro("report", "--out", self.out).stderr
+    self.assertRegex(err, r"a\.json.*newer")
+    self.assertIn("b.json", err)
+    err = self.repro("compare", self.out + "/results/a.json",
+                     self.out + "/results/a.json", code=2).stderr
+    self.assertIn("newer", err)
+
+  def test_a_full_disk_loses_nothing(self):
+    disk = self.folder + "/disk"
+    os.makedirs(disk)
+    if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk],
+                       stderr=subprocess.DEVNULL):
+      self.skipTest("no right to mount a tmpfs")
+    try:
+      with open(disk + "/filler", "wb") as filler:
+        filler.write(b"x" * 56 * 1024)
+      err = self.repro("run", "--out", disk, code=2).stderr
+      self.assertIn(disk, err)
+      for path in glob.glob(disk + "/results/*"):
+        with open(path, encoding="utf-8") as file:
+          json.load(file)  # whole
+    finally:
+      subprocess.call(["umount", disk])
+
+  def test_metric_reads_the_users_files(self):
+    def write(name, lines):
+      path = os.path.join(self.folder, name)
+      with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+      return path
+    predictions = write("p.jsonl", [{"label": 1}, {"label": 0}, {"label": 1}])
+    references = write("r.jsonl", [{"label": 1}, {"label": 1}, {"label": 1}])
+    out = self.repro("metric", "accuracy", "--predictions", predictions,
+                     "--references", references).stdout
+    self.assertAlmostEqual(json.loads(out)["value"], 2 / 3)
+    short = write("s.jsonl", [{"label": 1}])
+    self.repro("metric", "accuracy", "--predictions", predictions,
+               "--references", short, code=2)
+    self.assertIn("roc_auc", self.repro("metric").stdout)
+
+  def test_a_truncated_textproto_does_not_compile(self):
+    with open(TOY, encoding="utf-8") as file:
+      text = file.read()
+    for broken, expected in [
+        (text[:-30], r"claims\.textproto:\d+:\d+: "),
+        (text.replace('experiment: "replay"', 'experiment: "repaly"'),
+         r'claims\.textproto:\d+:\d+: .*experiment: unknown .*"repaly"'),
+    ]:
+      path = os.path.join(self.folder, "claims.textproto")
+      with open(path, "w", encoding="utf-8") as file:
+        file.write(broken)
+      result = subprocess.run([COMPILER, "--paper=toy", path],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
+      self.assertEqual(result.returncode, 2)
+      self.assertRegex(result.stderr, expected)
+      self.assertEqual(result.stdout, "")
+
+  def test_doctor_tells_what_is_there(self):
+    report = json.loads(self.repro("doctor", "--format", "json").stdout)
+    self.assertTrue(re.match(r"2\.\d+\.\d+", report["torch"]))
+    self.assertIn("gnuplot", [check["name"] for check in report["checks"]])
+
+
+if __name__ == "__main__":
+  unittest.main(verbosity=2)

@@ -1,0 +1,56 @@
+// The experiments of toy.textproto. TOY_SIGN=-1 breaks the closed form, as a
+// wrong sign in a method would.
+
+#include <chrono>
+#include <cstdlib>
+#include <string>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "common/claims/experiment.h"
+#include "common/data/io.h"
+#include "common/status/macros.h"
+
+namespace repro {
+namespace {
+
+absl::Status MeasureClosedForm(ExperimentRun& run) {
+  const char* sign = std::getenv("TOY_SIGN");
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const double count, run.DoubleArg(*claim, "count"));
+    run.RecordCount(*claim, sign == nullptr ? count : -count);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MeasureSlowly(ExperimentRun& run) {
+  int done = 0;
+  for (const Claim* claim : run.claims()) {
+    // Longer than the runner waits before it writes again.
+    std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    if (run.Cancelled()) return absl::CancelledError("stopped");
+    REPRO_ASSIGN_OR_RETURN(const double value, run.DoubleArg(*claim, "value"));
+    run.Record(*claim, value);
+    run.Progress(++done, run.claims().size(), claim->id());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Replay(ExperimentRun& run) {
+  REPRO_ASSIGN_OR_RETURN(const std::string path, run.AssetPath("runs"));
+  REPRO_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  double value = 0;
+  if (!absl::SimpleAtod(text, &value)) {
+    return absl::InvalidArgumentError(path + ": not a number");
+  }
+  run.Record(*run.claims()[0], value);
+  return absl::OkStatus();
+}
+
+REPRO_REGISTER_EXPERIMENT("toy", "closed_form", MeasureClosedForm);
+REPRO_REGISTER_EXPERIMENT("toy", "slow", MeasureSlowly);
+REPRO_REGISTER_EXPERIMENT("toy", "replay", Replay);
+
+}  // namespace
+}  // namespace repro
