@@ -41,6 +41,7 @@ def paper(name, experiments = ["experiments.cc"], deps = [], data = [], test_siz
         srcs = experiments,
         data = data,
         visibility = [
+            "//ci:__subpackages__",
             "//papers:__pkg__",
         ],
         deps = deps + [
