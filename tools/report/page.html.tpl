@@ -31,7 +31,7 @@
 <main id="main" tabindex="-1">
 <header id="summary">
 <h1>Reproduction report</h1>
-<p class="muted">{{NUM_CLAIMS}} reported numbers of {{NUM_PAPERS}} papers, each beside the number that this code measures.{{#RUN}} Newest run: <code>{{RUN_ID}}</code>, {{RUN_STARTED}}{{#RUN_INCOMPLETE}}, stopped before its end{{/RUN_INCOMPLETE}}.{{/RUN}}{{#NO_RUN}} Nothing has been measured yet: <code>./repro run</code> measures the default set.{{/NO_RUN}}</p>
+<p class="muted">{{NUM_CLAIMS}} claims about {{NUM_PAPERS}} papers: what each paper reports, or what follows from it (marked derived), beside the number that this code measures.{{#RUN}} Newest run: <code>{{RUN_ID}}</code>, {{RUN_STARTED}}{{#RUN_INCOMPLETE}}, stopped before its end{{/RUN_INCOMPLETE}}.{{/RUN}}{{#NO_RUN}} Nothing has been measured yet: <code>./repro run</code> measures the default set.{{/NO_RUN}}</p>
 <dl class="totals">{{#TOTAL}}
 <div><dt><span class="verdict {{VERDICT}}">{{VERDICT}}</span></dt><dd class="number" data-total="{{VERDICT}}">{{COUNT}}</dd></div>{{/TOTAL}}
 </dl>

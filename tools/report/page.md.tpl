@@ -1,6 +1,6 @@
 # Reproduction report
 
-{{NUM_CLAIMS}} reported numbers of {{NUM_PAPERS}} papers, each beside the number that this code measures.{{#RUN}} Newest run: {{RUN_ID:x-md}}, {{RUN_STARTED:x-md}}{{#RUN_INCOMPLETE}}, stopped before its end{{/RUN_INCOMPLETE}}.{{/RUN}}{{#NO_RUN}} Nothing has been measured yet: `./repro run` measures the default set.{{/NO_RUN}}
+{{NUM_CLAIMS}} claims about {{NUM_PAPERS}} papers: what each paper reports, or what follows from it (marked derived), beside the number that this code measures.{{#RUN}} Newest run: {{RUN_ID:x-md}}, {{RUN_STARTED:x-md}}{{#RUN_INCOMPLETE}}, stopped before its end{{/RUN_INCOMPLETE}}.{{/RUN}}{{#NO_RUN}} Nothing has been measured yet: `./repro run` measures the default set.{{/NO_RUN}}
 Plots and a filter are in `report.html` beside this file.
 
 ## Papers by verdict

@@ -122,7 +122,7 @@ TEST_F(ReportTest, WithoutResultsEveryClaimIsNotRun) {
 
 TEST_F(ReportTest, WithoutPapersIsStillAReport) {
   const Written written = Write(ReportInput());
-  EXPECT_THAT(written.html, HasSubstr("0 reported numbers of 0 papers"));
+  EXPECT_THAT(written.html, HasSubstr("0 claims about 0 papers"));
 }
 
 TEST_F(ReportTest, ShowsTheNewestMeasurement) {
