@@ -6,44 +6,15 @@
 #include "absl/strings/str_join.h"
 #include "common/assets/asset_store.h"
 #include "common/claims/paper.h"
-#include "common/claims/result_store.h"
 #include "common/claims/verdict.h"
 #include "common/status/macros.h"
 #include "tools/commands.h"
+#include "tools/report/model.h"
+#include "tools/report_input.h"
 #include "tools/terminal.h"
 
 namespace repro {
 namespace {
-
-constexpr char kRecordedFolder[] = "ci/results";
-
-// The newest measurement of each claim of a paper, by id.
-std::map<std::string, Measurement> Newest(const Paper& paper,
-                                          const std::string& out_dir) {
-  std::vector<std::string> problems;
-  std::vector<Result> results = ReadResults(ResultsFolder(out_dir), &problems);
-  for (Result& recorded : ReadResults(kRecordedFolder, &problems)) {
-    results.push_back(std::move(recorded));
-  }
-  std::map<std::string, Measurement> newest;
-  for (const Result& result : results) {
-    for (const Measurement& m : result.measurements()) {
-      const Claim* claim =
-          m.paper() == paper.slug() ? FindClaim(paper, m.claim()) : nullptr;
-      if (claim == nullptr || claim->version() != m.claim_version()) continue;
-      Measurement& best = newest[m.claim()];
-      if (best.measured_at() <= m.measured_at()) best = m;
-    }
-  }
-  return newest;
-}
-
-Verdict VerdictOf(const Claim& claim,
-                  const std::map<std::string, Measurement>& newest) {
-  const auto found = newest.find(claim.id());
-  if (found != newest.end()) return found->second.verdict();
-  return claim.evidence() == BLOCKED ? VERDICT_BLOCKED : NOT_RUN;
-}
 
 // "here", "fetchable" or "missing".
 std::string AssetState(const Paper& paper, const Asset& asset) {
@@ -64,13 +35,18 @@ absl::StatusOr<int> ListCommand(Format format, const std::string& out_dir) {
   nlohmann::json papers = nlohmann::json::array();
   TextTable table({"paper", "claims", "REPRODUCED", "HOLDS", "DIFFERS",
                    "BLOCKED", "NOT_RUN", "title"});
-  for (const auto& [slug, paper] : Registry::Global().papers()) {
-    const auto newest = Newest(paper, out_dir);
+  const ReportInput input = GatherReportInput(out_dir);
+  REPRO_ASSIGN_OR_RETURN(const ReportModel model, BuildModel(input));
+  for (const PaperView& view : model.papers) {
+    const Paper& paper = *view.paper;
+    const std::string& slug = paper.slug();
     std::map<std::string, int> by_evidence;
     std::map<std::string, int> by_verdict;
     for (const Claim& claim : paper.claims()) {
       ++by_evidence[EvidenceName(claim.evidence())];
-      ++by_verdict[VerdictName(VerdictOf(claim, newest))];
+    }
+    for (const auto& [verdict, count] : view.counts) {
+      if (count > 0) by_verdict[VerdictName(verdict)] = count;
     }
     nlohmann::json assets = nlohmann::json::array();
     if (format == Format::kJson) {
@@ -104,15 +80,25 @@ absl::StatusOr<int> ShowCommand(const std::string& slug, Format format,
                                 const std::string& out_dir) {
   REPRO_ASSIGN_OR_RETURN(const Paper* paper,
                          Registry::Global().FindPaper(slug));
-  const auto newest = Newest(*paper, out_dir);
+  const ReportInput input = GatherReportInput(out_dir);
+  REPRO_ASSIGN_OR_RETURN(const ReportModel model, BuildModel(input));
+  std::map<std::string, const ClaimView*> views;
+  for (const PaperView& view : model.papers) {
+    if (view.paper->slug() != slug) continue;
+    for (const TableView& table : view.tables) {
+      for (const ClaimView& claim : table.claims) {
+        views[claim.claim->id()] = &claim;
+      }
+    }
+  }
   nlohmann::json claims = nlohmann::json::array();
   TextTable table({"claim", "reported", "unit", "evidence", "origin",
                    "experiment", "measured", "verdict"});
   for (const Claim& claim : paper->claims()) {
-    const auto found = newest.find(claim.id());
-    const std::string verdict = VerdictName(VerdictOf(claim, newest));
+    const ClaimView& view = *views.at(claim.id());
+    const std::string verdict = VerdictName(view.verdict);
     nlohmann::json value;
-    if (found != newest.end()) value = found->second.value();
+    if (view.measurement != nullptr) value = view.measurement->value();
     claims.push_back({{"claim", claim.id()},
                       {"table", claim.table()},
                       {"row", claim.row()},
@@ -129,9 +115,9 @@ absl::StatusOr<int> ShowCommand(const std::string& slug, Format format,
     table.AddRow({claim.id(), claim.reported(), claim.unit(),
                   EvidenceName(claim.evidence()), Origin_Name(claim.origin()),
                   claim.experiment(),
-                  found == newest.end()
+                  view.measurement == nullptr
                       ? ""
-                      : FormatLike(found->second.value(), claim.reported()),
+                      : FormatLike(view.measurement->value(), claim.reported()),
                   verdict});
   }
   if (format == Format::kJson) {

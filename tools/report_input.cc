@@ -1,0 +1,38 @@
+#include "tools/report_input.h"
+
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/claims/experiment.h"
+#include "common/claims/result_store.h"
+#include "common/claims/runner.h"
+
+namespace repro {
+namespace {
+
+// Results that are kept with the project: measured on machines that few have.
+constexpr char kRecordedFolder[] = "ci/results";
+
+}  // namespace
+
+ReportInput GatherReportInput(const std::string& out_dir) {
+  ReportInput input;
+  for (const auto& [slug, paper] : Registry::Global().papers()) {
+    input.papers.push_back(paper);
+  }
+  std::vector<std::string> problems;
+  input.results = ReadResults(ResultsFolder(out_dir), &problems);
+  std::reverse(input.results.begin(), input.results.end());
+  for (Result& recorded : ReadResults(kRecordedFolder, &problems)) {
+    input.results.push_back(std::move(recorded));
+  }
+  for (const std::string& problem : problems) {
+    std::cerr << "left out: " << problem << "\n";
+  }
+  return input;
+}
+
+}  // namespace repro
