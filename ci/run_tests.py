@@ -73,7 +73,9 @@ def read_events(path):
             xmls.setdefault(label, []).append(
                 unquote(urlparse(output["uri"]).path))
       elif "targetCompleted" in identity:
-        if not event.get("completed", {}).get("success", False):
+        # Targets that this configuration leaves out were not meant to build.
+        skipped = event.get("aborted", {}).get("reason") == "SKIPPED"
+        if not skipped and not event.get("completed", {}).get("success", False):
           unbuilt.add(identity["targetCompleted"]["label"])
   return status, xmls, unbuilt
 

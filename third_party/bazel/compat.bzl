@@ -2,7 +2,8 @@
 
 Debian's build of Bazel reports no version and ships its rules under
 /usr/share/bazel; what it would otherwise download is replaced by the folders
-next to this file. Newer Bazels bring or fetch these repositories themselves.
+next to this file. Of these, newer Bazels take rules_cc alone, so that no version
+of it has to fit them.
 """
 
 def _is_old_bazel():
@@ -11,13 +12,13 @@ def _is_old_bazel():
     return not major.isdigit() or int(major) < 5
 
 def bazel_compat():
-    """Declares the repositories that only the old Bazel needs."""
-    if not _is_old_bazel():
-        return
+    """Declares rules_cc, and the repositories that only the old Bazel needs."""
     native.local_repository(
         name = "rules_cc",
         path = "third_party/bazel/rules_cc",
     )
+    if not _is_old_bazel():
+        return
     native.local_repository(
         name = "remote_coverage_tools",
         path = "third_party/bazel/remote_coverage_tools",

@@ -94,7 +94,7 @@ _cuda_library = rule(
 # For targets that need --config=cuda: without it, //... leaves them out.
 CUDA_ONLY = select({
     "//third_party/cuda:enabled": [],
-    "//conditions:default": ["@platforms//:incompatible"],
+    "//conditions:default": ["//third_party/cuda:cuda_only"],
 })
 
 def cuda_library(name, **kwargs):
