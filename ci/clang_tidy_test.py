@@ -32,7 +32,8 @@ class ClangTidyTest(unittest.TestCase):
         subprocess.check_output(["bazel", "info", "output_base"],
                                 stderr=subprocess.DEVNULL, text=True).strip(),
         "external/libtorch/torch/include")
-    flags = ["-std=c++17", "-I.", "-isystem", "bazel-bin", "-isystem", external,
+    flags = ["-std=c++17", "-I.", "-isystem", "bazel-bin", "-isystem",
+             "bazel-bin/common/train/gloo_headers", "-isystem", external,
              "-isystem", external + "/torch/csrc/api/include",
              "-DAT_PER_OPERATOR_HEADERS", "-DNDEBUG"]
     start = time.monotonic()

@@ -126,7 +126,9 @@ NamedTensors Loop::Tensors() const {
 
 absl::Status Loop::Save() {
   if (log_.has_value()) REPRO_RETURN_IF_ERROR(log_->Flush());
-  if (options_.checkpoint_path.empty()) return absl::OkStatus();
+  if (options_.checkpoint_path.empty() || !options_.write_checkpoint) {
+    return absl::OkStatus();
+  }
   Checkpoint checkpoint;
   for (const auto& [name, tensor] : Tensors()) {
     checkpoint.tensors[name] = tensor;

@@ -60,6 +60,9 @@ struct TrainOptions {
   std::string checkpoint_path;
   double checkpoint_seconds = 60;
   int64_t checkpoint_steps = 0;
+  // False: it is resumed from and never written, as by every process but the
+  // first of a data-parallel run.
+  bool write_checkpoint = true;
   // Names the configuration (model, data, seed): a checkpoint with another
   // identity is refused.
   std::string identity;
