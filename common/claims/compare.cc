@@ -15,7 +15,9 @@ namespace repro {
 namespace {
 
 constexpr double kMaxPValue = 0.001;
+// The last bits of a sum, and of a difference that is 0 but for rounding.
 constexpr double kLastBits = 1e-9;
+constexpr double kZero = 1e-12;
 
 bool Agrees(const Measurement& measurement) {
   return measurement.verdict() == REPRODUCED || measurement.verdict() == HOLDS;
@@ -33,7 +35,8 @@ bool HasSpread(absl::Span<const double> samples) {
 
 bool Equal(double a, double b) {
   if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
-  return std::abs(a - b) <= kLastBits * std::max(std::abs(a), std::abs(b));
+  return std::abs(a - b) <=
+         std::max(kZero, kLastBits * std::max(std::abs(a), std::abs(b)));
 }
 
 bool Covers(const Measurement& measurement, double value) {

@@ -27,7 +27,8 @@ struct ClaimChange {
 
 // Two runs of the same code differ by noise in this sense:
 // - a value that draws nothing at random (no samples) does not move at all:
-//   differences above 1e-9 relative, the last bits of a sum, are a change;
+//   differences above 1e-9 relative (or 1e-12), the last bits of a sum, are a
+//   change;
 // - a value over seeds or repetitions moves when Welch's t test of the two sets
 //   of samples rejects equal means at p < 0.001, or, where a side has one
 //   sample or no spread, when neither interval covers the other's value.

@@ -36,7 +36,9 @@ Change ChangeOf(const Measurement& before, const Measurement& after,
 TEST(CompareTest, AnExactValueMustNotMove) {
   EXPECT_EQ(ChangeOf(Exact(2), Exact(2)), Change::kSame);
   EXPECT_EQ(ChangeOf(Exact(2), Exact(2 * (1 + 1e-12))), Change::kSame);
+  EXPECT_EQ(ChangeOf(Exact(2e-15), Exact(1e-15)), Change::kSame);
   EXPECT_EQ(ChangeOf(Exact(2), Exact(2.0001)), Change::kRegressed);
+  EXPECT_EQ(ChangeOf(Exact(2e-5), Exact(2.0001e-5)), Change::kRegressed);
   EXPECT_EQ(ChangeOf(Exact(NAN, DIFFERS), Exact(NAN, DIFFERS)), Change::kSame);
 }
 

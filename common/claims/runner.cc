@@ -74,8 +74,8 @@ std::string Now() {
 
 std::string NewResultId() {
   return absl::StrCat(
-      absl::FormatTime("%Y%m%dT%H%M%E3SZ", absl::Now(), absl::UTCTimeZone()), "-",
-      absl::Hex(getpid(), absl::kZeroPad6));
+      absl::FormatTime("%Y%m%dT%H%M%E3SZ", absl::Now(), absl::UTCTimeZone()),
+      "-", absl::Hex(getpid(), absl::kZeroPad6));
 }
 
 // What makes two requests the same for --resume. Threads and the budget do not
