@@ -72,10 +72,12 @@ std::string Now() {
   return absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone());
 }
 
+// Sorts by time; unique also among runs of one process in one millisecond.
 std::string NewResultId() {
+  static std::atomic<int> runs{0};
   return absl::StrCat(
       absl::FormatTime("%Y%m%dT%H%M%E3SZ", absl::Now(), absl::UTCTimeZone()),
-      "-", absl::Hex(getpid(), absl::kZeroPad6));
+      "-", absl::Hex(getpid(), absl::kZeroPad6), "-", runs++);
 }
 
 // What makes two requests the same for --resume. Threads and the budget do not
