@@ -6,50 +6,16 @@
 #include <dlfcn.h>
 #include <torch/headeronly/version.h>
 
-#include <filesystem>
 #include <fstream>
-#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "kernels/runtime/cuda.h"
 
 namespace repro {
 namespace {
-
-// The folder of libtorch_cpu.so, which the address of any function of it tells;
-// behind symbolic links if there are (Bazel makes a folder of them).
-std::string TorchLibraryFolder() {
-  Dl_info info;
-  const auto address = reinterpret_cast<void*>(&at::get_num_threads);
-  if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) return "";
-  std::error_code error;
-  const std::filesystem::path file =
-      std::filesystem::canonical(info.dli_fname, error);
-  return error ? "" : file.parent_path().string() + "/";
-}
-
-// Loading registers the CUDA hooks and kernels. LibTorch looks for the hooks
-// once, at its first question about CUDA, and remembers the answer.
-absl::Status LoadCuda() {
-  static const absl::Status& status = *new absl::Status([]() -> absl::Status {
-    constexpr char kLibrary[] = "libtorch_cuda.so";
-    std::string errors;
-    for (const std::string& folder : {std::string(), TorchLibraryFolder()}) {
-      const std::string path = folder + kLibrary;
-      if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) {
-        return absl::OkStatus();
-      }
-      absl::StrAppend(&errors, "\n  ", dlerror());
-    }
-    return absl::UnimplementedError(absl::StrCat(
-        "cannot load ", kLibrary,
-        ": use --device cpu, or put the folders of a CUDA build of LibTorch ",
-        TORCH_VERSION, " and of its nvidia/*/lib on LD_LIBRARY_PATH", errors));
-  }());
-  return status;
-}
 
 std::string CpuName() {
   std::ifstream in("/proc/cpuinfo");
@@ -92,8 +58,13 @@ absl::StatusOr<c10::Device> ParseDevice(absl::string_view name) {
     return absl::InvalidArgumentError(absl::StrCat(
         "device '", name, "': expected cpu, cuda or cuda:N with N from 0 on"));
   }
-  const absl::Status loaded = LoadCuda();
-  if (!loaded.ok()) return loaded;
+  if (!LoadCuda().empty()) {
+    return absl::UnimplementedError(absl::StrCat(
+        "cannot load libtorch_cuda.so: use --device cpu, or put the folders of "
+        "a CUDA build of LibTorch ",
+        TORCH_VERSION, " and of its nvidia/*/lib on LD_LIBRARY_PATH",
+        LoadCuda()));
+  }
   if (!at::globalContext().hasCUDA()) {
     return absl::UnavailableError(
         absl::StrCat("device '", name,

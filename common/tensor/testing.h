@@ -1,46 +1,7 @@
-// Matchers and a gradient check for tests of tensor code.
-//
-//   EXPECT_THAT(out, IsCloseTo(reference_float64, /*rtol=*/1e-5,
-//                              /*atol=*/1e-6));
-//   EXPECT_TRUE(CheckGradients([](const auto& x) { return x[0] * x[1]; },
-//                              {a_float64, b_float64}));
+// The matchers of kernels/testing, for the layers above.
 #ifndef REPRO_COMMON_TENSOR_TESTING_H_
 #define REPRO_COMMON_TENSOR_TESTING_H_
 
-#include <ATen/core/Tensor.h>
-
-#include <functional>
-#include <vector>
-
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
-
-namespace repro {
-
-// |out - expected| <= atol + rtol |expected| for every element, computed in
-// float64 on the CPU. Shapes must be equal; dtypes and devices may differ.
-// NaN matches nothing, an infinity only itself. The failure names the largest
-// absolute and relative errors and where they are.
-testing::Matcher<const at::Tensor&> IsCloseTo(at::Tensor expected, double rtol,
-                                              double atol);
-
-// ||out - expected||_2 / ||expected||_2 < bound, computed in float64.
-testing::Matcher<const at::Tensor&> RelativeErrorBelow(at::Tensor expected,
-                                                       double bound);
-
-// Equal shape, dtype and bits (NaN equals the same NaN).
-testing::Matcher<const at::Tensor&> IsIdenticalTo(at::Tensor expected);
-
-// Compares autograd with central differences, (f(x + h) - f(x - h)) / 2h, for
-// the scalar <w, f(inputs)> with fixed random w, in each element of each
-// input. Inputs are float64 tensors on the CPU, few and small: the function
-// runs twice an element. Passes when every element differs by at most
-// atol + rtol |difference quotient|.
-testing::AssertionResult CheckGradients(
-    const std::function<at::Tensor(const std::vector<at::Tensor>&)>& function,
-    const std::vector<at::Tensor>& inputs, double step = 1e-6,
-    double rtol = 1e-5, double atol = 1e-7);
-
-}  // namespace repro
+#include "kernels/testing/testing.h"  // IWYU pragma: export
 
 #endif  // REPRO_COMMON_TENSOR_TESTING_H_

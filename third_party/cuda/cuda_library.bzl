@@ -14,7 +14,7 @@ def _cuda_library_impl(ctx):
     if not CUDA_HOME:
         fail("no CUDA toolkit: install it, or set CUDA_HOME to its folder")
     headers = cc_common.merge_cc_infos(
-        cc_infos = [dep[CcInfo] for dep in ctx.attr.deps],
+        cc_infos = [dep[CcInfo] for dep in ctx.attr.deps + [ctx.attr._headers]],
     ).compilation_context
     objects = []
     for source in ctx.files.srcs:
@@ -66,10 +66,7 @@ def _cuda_library_impl(ctx):
                 headers = depset(ctx.files.hdrs, transitive = [headers.headers]),
                 includes = headers.includes,
                 quote_includes = headers.quote_includes,
-                system_includes = depset(
-                    [CUDA_HOME + "/include"],
-                    transitive = [headers.system_includes],
-                ),
+                system_includes = headers.system_includes,
                 defines = headers.defines,
             ),
             linking_context = linking_context,
@@ -83,6 +80,7 @@ _cuda_library = rule(
         "hdrs": attr.label_list(allow_files = [".h", ".cuh"]),
         "deps": attr.label_list(providers = [CcInfo]),
         "copts": attr.string_list(),
+        "_headers": attr.label(default = Label("@local_cuda//:headers")),
         "_cc_toolchain": attr.label(
             default = Label("@bazel_tools//tools/cpp:current_cc_toolchain"),
         ),

@@ -1,34 +1,9 @@
 """LibTorch from its pinned PyPI wheel."""
 
-_PLATFORMS = [
-    "manylinux_2_28_x86_64",
-    "manylinux_2_25_x86_64",
-    "manylinux_2_17_x86_64",
-    "manylinux2014_x86_64",
-]
+load("//third_party/python:pip.bzl", "pip_download")
 
 def _libtorch_repository_impl(ctx):
-    command = [
-        ctx.which("python3"),
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--python-version=3.11",
-        "--require-hashes",
-        "--requirement",
-        str(ctx.path(ctx.attr.requirements)),
-        "--dest",
-        "wheels",
-    ]
-    for platform in _PLATFORMS:
-        command.append("--platform=" + platform)
-    ctx.report_progress("downloading LibTorch (540 MB)")
-    result = ctx.execute(command, timeout = 3600)
-    if result.return_code:
-        fail("cannot download LibTorch: " + result.stderr)
+    pip_download(ctx, ctx.attr.requirements, "LibTorch (540 MB)")
 
     ctx.report_progress("unpacking LibTorch")
     unpack = ctx.execute([ctx.which("sh"), "-c", """

@@ -1,6 +1,9 @@
-#include "common/tensor/testing.h"
+#include "kernels/testing/testing.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros_like.h>
@@ -8,10 +11,11 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <sstream>
 #include <utility>
 
-#include "common/tensor/generator.h"
+#include "kernels/runtime/cuda.h"
 
 namespace repro {
 namespace {
@@ -168,6 +172,16 @@ class IdenticalMatcher : public testing::MatcherInterface<const at::Tensor&> {
   at::Tensor expected_;
 };
 
+// Why there is no GPU with our kernels; empty if there is.
+const std::string& CudaProblem() {
+  static const std::string& problem = *new std::string([]() -> std::string {
+    if (!LoadCuda().empty()) return "no libtorch_cuda.so:" + LoadCuda();
+    if (!at::globalContext().hasCUDA()) return "no usable GPU";
+    return LoadCudaKernels();
+  }());
+  return problem;
+}
+
 }  // namespace
 
 testing::Matcher<const at::Tensor&> IsCloseTo(at::Tensor expected, double rtol,
@@ -200,7 +214,8 @@ testing::AssertionResult CheckGradients(
   }
   const at::Tensor output = function(leaves);
   const at::Tensor weight =
-      at::randn(output.sizes(), MakeGenerator(20240607), output.options());
+      at::randn(output.sizes(), at::detail::createCPUGenerator(20240607),
+                output.options());
   if (!output.requires_grad()) {
     return testing::AssertionFailure() << "the output has no gradient";
   }
@@ -233,6 +248,21 @@ testing::AssertionResult CheckGradients(
     }
   }
   return testing::AssertionSuccess();
+}
+
+at::Tensor RandomNormal(at::IntArrayRef sizes, uint64_t seed,
+                        at::TensorOptions options) {
+  const at::Generator generator = at::detail::createCPUGenerator(seed);
+  return at::randn(sizes, generator, at::kDouble).to(options);
+}
+
+bool HasCuda() { return CudaProblem().empty(); }
+
+const char* HasCudaReason() { return CudaProblem().c_str(); }
+
+void PoisonCudaMemory(int64_t bytes) {
+  at::full({bytes / 4}, std::numeric_limits<float>::quiet_NaN(),
+           at::TensorOptions(at::kCUDA).dtype(at::kFloat));
 }
 
 }  // namespace repro
