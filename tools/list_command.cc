@@ -8,6 +8,7 @@
 #include "common/claims/paper.h"
 #include "common/claims/verdict.h"
 #include "common/status/macros.h"
+#include "common/text/duration.h"
 #include "tools/commands.h"
 #include "tools/report/model.h"
 #include "tools/report_input.h"
@@ -143,7 +144,7 @@ absl::StatusOr<int> ShowCommand(const std::string& slug, Format format,
     std::cout << "\nexperiments\n";
     TextTable experiments({"experiment", "about", "device", "what"});
     for (const Experiment& experiment : paper->experiments()) {
-      experiments.AddRow({experiment.id(), FormatSeconds(experiment.seconds()),
+      experiments.AddRow({experiment.id(), FormatDuration(experiment.seconds()),
                           experiment.requires_cuda() ? "CUDA" : "any",
                           experiment.description()});
     }

@@ -11,6 +11,7 @@
 #include "common/claims/verdict.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
+#include "common/text/duration.h"
 #include "tools/commands.h"
 #include "tools/environment.h"
 #include "tools/terminal.h"
@@ -187,7 +188,7 @@ absl::StatusOr<int> RunCommand(const RunOptions& options, Format format) {
   }
   const absl::StatusOr<int> report = ReportCommand(options.out_dir);
   std::cout << TotalsLine(CountVerdicts(result)) << " in "
-            << FormatSeconds(result.seconds()) << "; report: "
+            << FormatDuration(result.seconds()) << "; report: "
             << (report.ok() ? options.out_dir + "/report.html" : "none")
             << std::endl;
   REPRO_RETURN_IF_ERROR(report.status());

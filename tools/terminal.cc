@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "common/text/duration.h"
 
 namespace repro {
 namespace {
@@ -66,15 +67,6 @@ std::string TextTable::ToMarkdown() const {
   return out;
 }
 
-std::string FormatSeconds(double seconds) {
-  if (seconds < 10) return absl::StrFormat("%.1f s", seconds);
-  const int64_t whole = std::llround(seconds);
-  if (whole < 60) return absl::StrFormat("%d s", whole);
-  if (whole < 3600) return absl::StrFormat("%d:%02d", whole / 60, whole % 60);
-  return absl::StrFormat("%d:%02d:%02d", whole / 3600, whole / 60 % 60,
-                         whole % 60);
-}
-
 std::string FormatLike(double value, absl::string_view reported) {
   if (std::abs(value) >= 1e6 && value == std::floor(value)) {
     return absl::StrFormat("%.0f", value);
@@ -92,7 +84,7 @@ void ProgressLine::Started(const Plan& plan) {
   total_seconds_ = plan.seconds;
   count_ = plan.experiments.size();
   Line(absl::StrFormat("%d experiments, about %s", count_,
-                       FormatSeconds(total_seconds_)));
+                       FormatDuration(total_seconds_)));
 }
 
 void ProgressLine::ExperimentStarted(const PlannedExperiment& planned) {
@@ -118,7 +110,7 @@ void ProgressLine::Progress(double fraction, absl::string_view text) {
       left_here + std::max(0.0, total_seconds_ - finished_seconds_ - expected);
   const std::string line = absl::StrFormat(
       "[%d/%d] %s %3.0f%%%s%s, %s left", index_, count_, Name(), 100 * fraction,
-      text.empty() ? "" : " ", text, FormatSeconds(left));
+      text.empty() ? "" : " ", text, FormatDuration(left));
   if (!terminal_) {
     if (now - std::max(last_printed_, experiment_start_) >= absl::Seconds(30)) {
       last_printed_ = now;
@@ -140,7 +132,7 @@ void ProgressLine::ExperimentFinished(const PlannedExperiment& planned,
   finished_seconds_ += planned.experiment->seconds();
   std::string text =
       absl::StrFormat("[%d/%d] %s: %d claims in %s", index_, count_, Name(),
-                      measured_, FormatSeconds(seconds));
+                      measured_, FormatDuration(seconds));
   if (!status.ok()) {
     absl::StrAppend(&text, "; ", std::string(status.message()));
   }

@@ -25,9 +25,6 @@ class TextTable {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// "0.2 s", "45 s", "3:20", "1:05:00".
-std::string FormatSeconds(double seconds);
-
 // A measured number with about the digits that its reported value has, and one
 // more: "4.1058" for "4.1" would be "4.11".
 std::string FormatLike(double value, absl::string_view reported);

@@ -18,14 +18,6 @@ TEST(TextTableTest, MarkdownEscapesBars) {
   EXPECT_EQ(table.ToMarkdown(), "| a |\n| --- |\n| x\\|y |\n");
 }
 
-TEST(FormatSecondsTest, ReadsLikeAClock) {
-  EXPECT_EQ(FormatSeconds(0.24), "0.2 s");
-  EXPECT_EQ(FormatSeconds(45), "45 s");
-  EXPECT_EQ(FormatSeconds(59.7), "1:00");
-  EXPECT_EQ(FormatSeconds(200), "3:20");
-  EXPECT_EQ(FormatSeconds(3900), "1:05:00");
-}
-
 TEST(FormatLikeTest, ShowsOneDigitMoreThanThePaper) {
   EXPECT_EQ(FormatLike(4.1058, "4.1"), "4.11");
   EXPECT_EQ(FormatLike(1.67249e-5, "1.672e-05"), "1.6725e-05");

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/status/macros.h"
+#include "common/text/duration.h"
 #include "common/train/checkpoint.h"
 #include "common/train/metrics_log.h"
 
@@ -40,13 +41,6 @@ std::vector<double> ToDoubles(const at::Tensor& tensor) {
               "expected a vector of float64");
   const double* data = tensor.const_data_ptr<double>();
   return std::vector<double>(data, data + tensor.numel());
-}
-
-std::string Duration(double seconds) {
-  const int64_t s = std::llround(seconds);
-  if (s < 60) return absl::StrCat(s, "s");
-  if (s < 3600) return absl::StrFormat("%dm%02ds", s / 60, s % 60);
-  return absl::StrFormat("%dh%02dm", s / 3600, s / 60 % 60);
 }
 
 class Loop {
@@ -325,10 +319,11 @@ void Loop::Report() const {
   const double per_step =
       SecondsSince(start_) /
       std::max<int64_t>(1, result_.steps - result_.resumed_from);
-  options_.progress(result_.steps, options_.num_steps,
-                    absl::StrFormat("loss %.4g, %s left", result_.last_loss,
-                                    Duration(per_step * (options_.num_steps -
-                                                         result_.steps))));
+  options_.progress(
+      result_.steps, options_.num_steps,
+      absl::StrFormat(
+          "loss %.4g, %s left", result_.last_loss,
+          FormatDuration(per_step * (options_.num_steps - result_.steps))));
 }
 
 absl::StatusOr<TrainResult> Loop::Run(const LossFunction& loss,

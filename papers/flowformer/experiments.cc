@@ -27,6 +27,7 @@
 #include "common/data/ts.h"
 #include "common/nn/attention.h"
 #include "common/nn/initializer.h"
+#include "common/stats/descriptive.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/train/checkpoint.h"
@@ -339,11 +340,6 @@ absl::Status MeasureCharGpt(ExperimentRun& run,
                      TrainCharGpt(data, attention, options, context));
                  return std::vector<double>{loss};
                }));
-  const auto mean = [](const std::vector<double>& values) {
-    double sum = 0;
-    for (const double value : values) sum += value;
-    return sum / values.size();
-  };
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string name,
                            run.Arg(*claim, "attention"));
@@ -351,11 +347,13 @@ absl::Status MeasureCharGpt(ExperimentRun& run,
                            run.Arg(*claim, "baseline"));
     const std::vector<double> loss = Column(outcomes.at(name), 0);
     const std::vector<double> baseline = Column(outcomes.at(other), 0);
+    REPRO_ASSIGN_OR_RETURN(const double mean_loss, Mean(loss));
+    REPRO_ASSIGN_OR_RETURN(const double mean_baseline, Mean(baseline));
     Observation observation;
     observation.samples = Difference(loss, baseline);
     observation.scale = absl::StrFormat(
         "%s model on characters, %d steps; losses %.3f and %.3f", options.size,
-        options.steps, mean(loss), mean(baseline));
+        options.steps, mean_loss, mean_baseline);
     run.Record(*claim, std::move(observation));
   }
   return absl::OkStatus();

@@ -1,4 +1,6 @@
 // How each claim of claims.textproto is measured.
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -27,7 +29,7 @@ namespace {
 // Trains `runs`, telling `run` how far it is.
 absl::StatusOr<std::vector<RunResult>> TrainWithProgress(
     ExperimentRun& run, const std::vector<RunOptions>& runs) {
-  return TrainAll(runs, 0, [&](int64_t done) {
+  return TrainAll(runs, at::get_num_threads(), [&](int64_t done) {
     run.Progress(static_cast<double>(done), static_cast<double>(runs.size()),
                  absl::StrCat(done, " of ", runs.size(), " runs"));
     return !run.Cancelled();

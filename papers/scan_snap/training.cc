@@ -80,9 +80,6 @@ absl::StatusOr<RunResult> Train(const RunOptions& options) {
 absl::StatusOr<std::vector<RunResult>> TrainAll(
     const std::vector<RunOptions>& runs, int threads,
     const std::function<bool(int64_t done)>& progress) {
-  if (threads <= 0) {
-    threads = std::max(1u, std::thread::hardware_concurrency());
-  }
   std::vector<absl::StatusOr<RunResult>> results(
       runs.size(), absl::CancelledError("stopped before all runs were done"));
   std::atomic<size_t> next = 0;

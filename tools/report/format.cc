@@ -77,15 +77,6 @@ std::string FormatInterval(const Measurement& measurement) {
                       WithLastPlace(interval.high(), place), "]");
 }
 
-std::string FormatDuration(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return "";
-  if (seconds < 9.95) return absl::StrFormat("%.1f s", seconds);
-  const int64_t whole = std::llround(seconds);
-  if (whole < 60) return absl::StrCat(whole, " s");
-  if (whole < 3600) return absl::StrCat(whole / 60, " min ", whole % 60, " s");
-  return absl::StrCat(whole / 3600, " h ", whole % 3600 / 60, " min");
-}
-
 std::string Shorten(absl::string_view text, int length) {
   std::vector<size_t> starts;  // of each character
   for (size_t i = 0; i < text.size(); ++i) {

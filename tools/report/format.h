@@ -20,9 +20,6 @@ std::string FormatMeasured(const Measurement& measurement,
 // "[4.02, 4.18]" with the digits of FormatMeasured(); empty without interval.
 std::string FormatInterval(const Measurement& measurement);
 
-// "0.4 s", "12 s", "3 min 20 s", "5 h 2 min".
-std::string FormatDuration(double seconds);
-
 // `text` with "…" in its middle where it has more than `length` characters
 // (bytes of UTF-8 are never cut apart).
 std::string Shorten(absl::string_view text, int length);

@@ -71,15 +71,6 @@ TEST(FormatIntervalTest, IsEmptyWithoutOne) {
   EXPECT_EQ(FormatInterval(MakeMeasurement(1)), "");
 }
 
-TEST(FormatDurationTest, ChoosesItsUnit) {
-  EXPECT_EQ(FormatDuration(0.42), "0.4 s");
-  EXPECT_EQ(FormatDuration(9.96), "10 s");
-  EXPECT_EQ(FormatDuration(59.7), "1 min 0 s");
-  EXPECT_EQ(FormatDuration(200), "3 min 20 s");
-  EXPECT_EQ(FormatDuration(18130), "5 h 2 min");
-  EXPECT_EQ(FormatDuration(kNan), "");
-}
-
 TEST(ShortenTest, CutsTheMiddle) {
   EXPECT_EQ(Shorten("abcdefghij", 10), "abcdefghij");
   EXPECT_EQ(Shorten("abcdefghijk", 10), "abcde…hijk");

@@ -21,6 +21,7 @@
 #include "common/claims/verdict.h"
 #include "common/data/io.h"
 #include "common/status/macros.h"
+#include "common/text/duration.h"
 #include "tools/report/format.h"
 #include "tools/report/model.h"
 #include "tools/report/plot.h"

@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/strip.h"
 #include "common/claims/experiment.h"
 #include "common/data/io.h"
 #include "common/status/macros.h"
