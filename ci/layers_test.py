@@ -10,7 +10,7 @@ import re
 import unittest
 
 LAYERS = ["third_party", "kernels", "common", "papers", "tools", "ci"]
-SHARED_BY_KERNELS = ["flash", "runtime", "testing"]
+SHARED_BY_KERNELS = ["flash", "graph", "runtime", "testing"]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 

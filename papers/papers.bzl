@@ -3,6 +3,8 @@
 # One line a paper: its folder under papers/.
 PAPERS = [
     "flowformer",
+    "lightning_attention",
+    "lightning_attention_2",
     "positional_attention",
     "scan_snap",
     "van",

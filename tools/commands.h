@@ -57,6 +57,11 @@ absl::StatusOr<int> ListMetricsCommand();
 
 absl::StatusOr<int> DoctorCommand(Format format);
 
+// Packs this program, the kernels that were built beside it and the assets of
+// `papers` ("kernels": none) for a machine without Bazel, as `out`.
+absl::StatusOr<int> BundleCommand(const std::vector<std::string>& papers,
+                                  const std::string& out);
+
 }  // namespace repro
 
 #endif  // REPRO_TOOLS_COMMANDS_H_

@@ -221,6 +221,25 @@ int Main(int argc, char** argv) {
     code = MetricCommand(metric, predictions, references, options);
   });
 
+  std::vector<std::string> bundle_papers;
+  std::string bundle_out;
+  CLI::App* bundle_command = app.add_subcommand(
+      "bundle",
+      "Pack the program, the kernels and papers' assets for a machine that "
+      "has LibTorch and no Bazel");
+  bundle_command
+      ->add_option("papers", bundle_papers,
+                   "papers whose assets go along, or 'kernels'")
+      ->required()
+      ->type_name("PAPER");
+  bundle_command
+      ->add_option("--out", bundle_out,
+                   "NAME.tar.gz, .tgz, .tar.zst or .tar; unpacks to NAME/")
+      ->required()
+      ->type_name("FILE");
+  bundle_command->callback(
+      [&] { code = BundleCommand(bundle_papers, bundle_out); });
+
   CLI::App* doctor_command = app.add_subcommand(
       "doctor", "What this machine has and lacks, and what that rules out");
   AddFormat(doctor_command, &format);

@@ -188,6 +188,18 @@ TEST(CountFlopsTest, EndsWithTheFunctionEvenByException) {
   EXPECT_EQ(CountFlops(kMatmul, [] {}).total, 0);
 }
 
+TEST(FlopsTest, CountsProductsThatAddInPlace) {
+  at::Tensor sum = at::ones({2, 3, 5});
+  const at::Tensor a = at::ones({2, 3, 4}), b = at::ones({2, 4, 5});
+  EXPECT_EQ(CountFlops(FlopConvention::kConvMatmul, [&] { sum.baddbmm_(a, b); })
+                .total,
+            2 * 3 * 4 * 5);
+  EXPECT_EQ(CountFlops(FlopConvention::kConvMatmul,
+                       [&] { sum[0].addmm_(a[0], b[0]); })
+                .total,
+            3 * 4 * 5);
+}
+
 TEST(PeakBytesTest, OfWhatIsHeldAtOnce) {
   const c10::Device cpu(c10::kCPU);
   EXPECT_EQ(PeakBytes(cpu, [] {}), 0);
@@ -210,6 +222,10 @@ TEST(PeakBytesTest, OfWhatIsHeldAtOnce) {
   at::Tensor before = at::ones({1000});
   EXPECT_EQ(PeakBytes(cpu, [&] { const at::Tensor a = at::empty({500}); }),
             2000);
+}
+
+TEST(AllocatedBytesTest, IsAnErrorOnTheCpu) {
+  EXPECT_THROW(AllocatedBytes(c10::Device(c10::kCPU)), c10::Error);
 }
 
 TEST(PeakBytesTest, CountsTheBackwardPass) {

@@ -154,10 +154,10 @@ bool CostOf(const char* name, const Inputs& in, Cost* cost) {
     *cost = ConvolutionCost(in);
   } else if (is("aten::linear")) {
     *cost = LinearCost(in);
-  } else if (is("aten::addmm")) {
+  } else if (is("aten::addmm") || is("aten::addmm_")) {
     *cost = ProductCost("linear", in[1].toTensor(), in[2].toTensor());
     cost->bias = in[1].toTensor().size(0) * in[2].toTensor().size(1);
-  } else if (is("aten::baddbmm")) {
+  } else if (is("aten::baddbmm") || is("aten::baddbmm_")) {
     *cost = ProductCost("matmul", in[1].toTensor(), in[2].toTensor());
     cost->bias = in[1].toTensor().size(0) * in[1].toTensor().size(1) *
                  in[2].toTensor().size(2);

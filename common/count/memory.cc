@@ -2,6 +2,7 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/util/Exception.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 
 #include <algorithm>
@@ -30,6 +31,18 @@ class CpuRecorder : public c10::MemoryReportingInfoBase {
   int64_t peak_ = 0;
 };
 
+c10::DeviceIndex Index(c10::Device device) {
+  return device.has_index() ? device.index() : 0;
+}
+
+c10::CachingAllocator::Stat AllocatedStat(c10::Device device) {
+  constexpr auto kAll =
+      static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return c10::getDeviceAllocator(device.type())
+      ->getDeviceStats(Index(device))
+      .allocated_bytes[kAll];
+}
+
 }  // namespace
 
 int64_t PeakBytes(c10::Device device, const std::function<void()>& run) {
@@ -40,16 +53,18 @@ int64_t PeakBytes(c10::Device device, const std::function<void()>& run) {
     return recorder->peak();
   }
   c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
-  const c10::DeviceIndex index = device.has_index() ? device.index() : 0;
-  constexpr auto kAll =
-      static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
   Synchronize(device);
-  allocator->resetPeakStats(index);
-  const int64_t before =
-      allocator->getDeviceStats(index).allocated_bytes[kAll].current;
+  allocator->resetPeakStats(Index(device));
+  const int64_t before = AllocatedStat(device).current;
   run();
   Synchronize(device);
-  return allocator->getDeviceStats(index).allocated_bytes[kAll].peak - before;
+  return AllocatedStat(device).peak - before;
+}
+
+int64_t AllocatedBytes(c10::Device device) {
+  TORCH_CHECK(!device.is_cpu(), "AllocatedBytes: ", device,
+              " keeps no account of its allocations");
+  return AllocatedStat(device).current;
 }
 
 }  // namespace repro

@@ -15,6 +15,10 @@ namespace repro {
 // bytes in use, which it rounds up to 512. Calls do not nest.
 int64_t PeakBytes(c10::Device device, const std::function<void()>& run);
 
+// The bytes that the caching allocator of a GPU has in use now, rounded up to
+// 512 for each tensor. Throws c10::Error for the CPU, which keeps no account.
+int64_t AllocatedBytes(c10::Device device);
+
 }  // namespace repro
 
 #endif  // REPRO_COMMON_COUNT_MEMORY_H_

@@ -32,6 +32,11 @@ Initializer Initializer::Meta() {
   return Initializer(at::Generator(), at::TensorOptions().device(at::kMeta));
 }
 
+at::Tensor Initializer::Draw(at::IntArrayRef shape) const {
+  return at::empty(shape,
+                   at::TensorOptions(at::kFloat).device(generator_.device()));
+}
+
 bool Initializer::meta() const { return options_.device().is_meta(); }
 
 at::Tensor Initializer::Constant(at::IntArrayRef shape, double value) const {
@@ -41,14 +46,12 @@ at::Tensor Initializer::Constant(at::IntArrayRef shape, double value) const {
 at::Tensor Initializer::Uniform(at::IntArrayRef shape, double low,
                                 double high) const {
   if (meta()) return at::empty(shape, options_);
-  return at::empty(shape, at::kFloat)
-      .uniform_(low, high, generator_)
-      .to(options_);
+  return Draw(shape).uniform_(low, high, generator_).to(options_);
 }
 
 at::Tensor Initializer::Normal(at::IntArrayRef shape, double std) const {
   if (meta()) return at::empty(shape, options_);
-  return at::empty(shape, at::kFloat).normal_(0, std, generator_).to(options_);
+  return Draw(shape).normal_(0, std, generator_).to(options_);
 }
 
 at::Tensor Initializer::TruncatedNormal(at::IntArrayRef shape,
@@ -57,8 +60,7 @@ at::Tensor Initializer::TruncatedNormal(at::IntArrayRef shape,
   // With Phi the normal distribution function and u uniform in Phi(+-2 / std),
   // std Phi^-1(u) = std sqrt(2) erfinv(2 u - 1); drawn here as 2 u - 1.
   const double limit = std::erf(2 / (std * std::sqrt(2.0)));
-  return at::erfinv(
-             at::empty(shape, at::kFloat).uniform_(-limit, limit, generator_))
+  return at::erfinv(Draw(shape).uniform_(-limit, limit, generator_))
       .mul_(std * std::sqrt(2.0))
       .clamp_(-2, 2)
       .to(options_);

@@ -9,16 +9,17 @@
 
 namespace repro {
 
-// Makes tensors with the given options. Draws are made on the CPU in float32
-// and then moved or converted, so that a seed gives one set of weights on every
-// device. On the meta device nothing is drawn or allocated.
+// Makes tensors with the given options. Draws are made in float32 on the
+// generator's device and then moved or converted: with a generator of the CPU a
+// seed gives one set of weights on every device, and one of the GPU is quick
+// for billions of them. On the meta device nothing is drawn or allocated.
 //
 // Weights are [out, in] or [out, in / groups, kernel_h, kernel_w];
 // fan_in = in * kernel_h * kernel_w / groups, and fan_out likewise without the
 // division.
 class Initializer {
  public:
-  // `generator` is one of the CPU; copies of the initialiser share its state.
+  // Copies of the initialiser share the generator's state.
   explicit Initializer(at::Generator generator, at::TensorOptions options = {})
       : generator_(std::move(generator)), options_(options) {}
 
@@ -49,6 +50,8 @@ class Initializer {
 
  private:
   bool meta() const;
+  // Uninitialised, float32, on the generator's device.
+  at::Tensor Draw(at::IntArrayRef shape) const;
 
   at::Generator generator_;
   at::TensorOptions options_;

@@ -48,7 +48,9 @@ Linear::Linear(int64_t in_features, int64_t out_features,
 }
 
 at::Tensor Linear::Forward(const at::Tensor& x) const {
-  return at::linear(x, weight_, bias_);
+  const at::ScalarType dtype = x.scalar_type();
+  return at::linear(x, weight_.to(dtype),
+                    bias_.defined() ? bias_.to(dtype) : bias_);
 }
 
 StackedLinear::StackedLinear(const std::vector<at::Tensor>& weights,

@@ -18,6 +18,8 @@
 namespace repro {
 
 // y = x W^T + b. x: [..., in], weight: [out, in], bias: [out] or undefined.
+// Parameters of another dtype are converted to x's: float32 ones and bfloat16
+// activations train in mixed precision.
 class Linear : public Module {
  public:
   Linear(at::Tensor weight, at::Tensor bias);

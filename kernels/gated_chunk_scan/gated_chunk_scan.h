@@ -35,7 +35,7 @@ std::tuple<at::Tensor, at::Tensor> GatedChunkScan(const at::Tensor& gate,
 // first: [] or [1] bool tensor of the same device. Not differentiable.
 void GatedChunkScanStep(const at::Tensor& gate, const at::Tensor& k,
                         const at::Tensor& v, const at::Tensor& first,
-                        at::Tensor k_state, at::Tensor v_state);
+                        const at::Tensor& k_state, const at::Tensor& v_state);
 
 }  // namespace repro
 

@@ -28,16 +28,21 @@ namespace repro {
 // cu_seqlens[i] to cu_seqlens[i + 1] of its own sequence. States then have
 // `sequences` in place of batch.
 //
+// output_final_state: whether the state is wanted; it costs key_dim * value_dim
+// floats a head.
+//
 // Returns the output [batch, heads, seq_len, value_dim] of q's dtype and the
 // state after the last token [batch, heads, key_dim, value_dim] in float32
-// (float64 for float64 inputs). Accumulates in float32 or wider.
-// Differentiable in q, k, v and initial_state, through both results. Throws
-// c10::Error with the offending shape.
+// (float64 for float64 inputs), or an empty tensor where it is not wanted.
+// Accumulates in float32 or wider. Differentiable in q, k, v and initial_state,
+// through both results. Throws c10::Error with the offending shape; on CUDA the
+// values of cu_seqlens, which only the GPU knows, are not checked.
 std::tuple<at::Tensor, at::Tensor> LightningAttention(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     const at::Tensor& decay,
     const std::optional<at::Tensor>& initial_state = std::nullopt,
-    const std::optional<at::Tensor>& cu_seqlens = std::nullopt);
+    const std::optional<at::Tensor>& cu_seqlens = std::nullopt,
+    bool output_final_state = true);
 
 // One token: q, k: [batch, heads, key_dim], v: [batch, heads, value_dim].
 // Updates `state` [batch, heads, key_dim, value_dim] float32 in place and

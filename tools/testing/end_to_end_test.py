@@ -252,6 +252,81 @@ class EndToEndTest(unittest.TestCase):
     self.assertTrue(re.match(r"2\.\d+\.\d+", report["torch"]))
     self.assertIn("gnuplot", [check["name"] for check in report["checks"]])
 
+  def torch_home(self):
+    """The LibTorch folder of the program under test."""
+    libraries = subprocess.run(["ldd", PROGRAM], check=True, text=True,
+                               stdout=subprocess.PIPE).stdout
+    path = re.search(r"libtorch_cpu.so => (\S+)", libraries).group(1)
+    return os.path.dirname(os.path.dirname(os.path.realpath(path)))
+
+  def test_bundle_runs_in_another_folder(self):
+    os.makedirs(self.folder + "/assets/toy")
+    with open(self.folder + "/assets/toy/runs.txt", "w",
+              encoding="utf-8") as file:
+      file.write(ANSWER + "\n")
+    bundle = self.folder + "/packed.tar.gz"
+    out = self.repro("bundle", "toy", "--out", bundle,
+                     REPRO_ASSETS=self.folder + "/assets").stdout
+    self.assertIn("1 of them assets", out)
+    with open(bundle, "rb") as file:
+      first = file.read()
+    self.repro("bundle", "toy", "--out", bundle,
+               REPRO_ASSETS=self.folder + "/assets")
+    with open(bundle, "rb") as file:
+      self.assertEqual(file.read(), first)
+
+    there = self.folder + "/there"
+    os.makedirs(there + "/work")
+    subprocess.run(["tar", "-xf", bundle, "-C", there], check=True)
+    self.assertEqual([f for f in os.listdir(there + "/packed/lib")
+                      if f.startswith(("libtorch", "libc10", "libc.so"))], [])
+
+    def run(*arguments, code=0, **env):
+      result = subprocess.run(
+          [there + "/packed/run.sh", *arguments], cwd=there + "/work",
+          env=dict({"PATH": os.environ["PATH"], "HOME": there}, **env),
+          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+          timeout=60)
+      self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+      return result
+
+    torch = self.torch_home()
+    self.assertIn("toy", run("list", TORCH_HOME=torch).stdout)
+    # With the asset that came along; results go where the user is.
+    run("run", "toy", "--claims", "replay/*", TORCH_HOME=torch)
+    results = glob.glob(there + "/work/out/results/*.json")
+    with open(results[0], encoding="utf-8") as file:
+      self.assertEqual(json.load(file)["measurements"][0]["verdict"],
+                       "REPRODUCED")
+    # A python3 without torch, so that there is none to be found.
+    os.makedirs(there + "/bin")
+    with open(there + "/bin/python3", "w", encoding="utf-8") as file:
+      file.write("#!/bin/sh\nexit 1\n")
+    os.chmod(there + "/bin/python3", 0o755)
+    error = run("list", code=2,
+                PATH=there + "/bin:" + os.environ["PATH"]).stderr
+    self.assertIn("no LibTorch: set TORCH_HOME", error)
+
+  def test_bundle_errors(self):
+    error = self.repro("bundle", "tov", "--out", "b.tar.gz", code=2).stderr
+    self.assertIn("toy", error)  # did you mean
+    error = self.repro("bundle", "toy", "--out", "b.zip", code=2).stderr
+    self.assertIn("NAME.tar.gz", error)
+    error = self.repro("bundle", "toy", "--out", "no/folder/b.tar.gz",
+                       code=2).stderr
+    self.assertIn("cannot write", error)
+    self.repro("bundle", "toy", code=2)  # no --out
+    self.assertEqual(glob.glob(self.folder + "/*tar*"), [])
+
+  def test_bundle_without_its_assets(self):
+    result = self.repro("bundle", "toy", "--out", self.folder + "/b.tgz")
+    self.assertIn("0 of them assets (1 missing)", result.stdout)
+    self.assertIn("write a file toy/runs.txt", result.stderr)
+    result = self.repro("bundle", "kernels", "--out", self.folder + "/k.tgz")
+    self.assertIn("0 of them assets,", result.stdout)
+    self.assertIn("no CUDA kernels", result.stderr)
+
+
 
 if __name__ == "__main__":
   unittest.main(verbosity=2)
