@@ -1,5 +1,6 @@
 #include "common/count/memory.h"
 
+#include <ATen/Context.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/Exception.h>
@@ -35,12 +36,16 @@ c10::DeviceIndex Index(c10::Device device) {
   return device.has_index() ? device.index() : 0;
 }
 
+// The allocator has no account of a device before its first use.
+c10::DeviceAllocator* Allocator(c10::Device device) {
+  at::globalContext().lazyInitDevice(device.type());
+  return c10::getDeviceAllocator(device.type());
+}
+
 c10::CachingAllocator::Stat AllocatedStat(c10::Device device) {
   constexpr auto kAll =
       static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  return c10::getDeviceAllocator(device.type())
-      ->getDeviceStats(Index(device))
-      .allocated_bytes[kAll];
+  return Allocator(device)->getDeviceStats(Index(device)).allocated_bytes[kAll];
 }
 
 }  // namespace
@@ -52,9 +57,8 @@ int64_t PeakBytes(c10::Device device, const std::function<void()>& run) {
     run();
     return recorder->peak();
   }
-  c10::DeviceAllocator* allocator = c10::getDeviceAllocator(device.type());
   Synchronize(device);
-  allocator->resetPeakStats(Index(device));
+  Allocator(device)->resetPeakStats(Index(device));
   const int64_t before = AllocatedStat(device).current;
   run();
   Synchronize(device);

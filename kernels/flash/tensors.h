@@ -69,8 +69,10 @@ inline FlashParams FlashShape(const char* op, const at::Tensor& q,
               p.scale);
   // The grid's limit, with at least 64 rows a block.
   TORCH_CHECK(q.size(2) <= INT32_MAX - 256 &&
-                  (q.size(2) / 128 + 1) * p.batch * p.heads <= INT32_MAX,
+                  (q.size(2) / 64 + 1) * q.size(0) * q.size(1) <= INT32_MAX,
               op, ": q ", q.sizes(), " is too large");
+  p.batch = static_cast<int>(q.size(0));
+  p.heads = static_cast<int>(q.size(1));
   p.seq_len = p.num_keys = static_cast<int>(q.size(2));
   p.head_dim = static_cast<int>(padded);
   p.value_dim = static_cast<int>(padded_value);

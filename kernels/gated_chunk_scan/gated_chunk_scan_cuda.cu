@@ -28,6 +28,12 @@
 // through shared memory by 16-byte cp.async, the next head's while this head's
 // are used: 22 KB a warp, two blocks of 4 warps an SM, 80 KB in flight.
 //
+// Measured on an H100 that copies 3.01 TB/s, 2^18 tokens of that shape: chunks
+// of 16, forward 95 to 100% of the floor at that rate, backward 89 to 92%; one
+// chunk of 4,096 or of all tokens, forward 81%, backward 74 to 78%, the rest
+// being the wait for the tiles before. Looking further back costs more than it
+// hides: 10 tiles took 4.7 ms backward, 6 took 4.2, 4 took 3.8.
+//
 // The readable form is gated_chunk_scan_cpu.cc.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -44,7 +50,7 @@ namespace {
 constexpr int kSegment = 16;
 constexpr int kForwardWarps = 8;
 constexpr int kBackwardWarps = 4;
-constexpr int kMaxTilesBack = 6;
+constexpr int kMaxTilesBack = 4;
 constexpr int kStepThreads = 128;
 constexpr int kStepVector = 4;
 

@@ -2,10 +2,11 @@
 //
 // Forward, 65,536 tokens, 16 heads of 64, window 128: q, k, v and out are 0.54
 // GB, 0.112 ms at 4.8 TB/s. 64 queries see at most 191 keys, which lie in three
-// tiles of 64: 192 keys a query, 52 GFLOP (0.065 ms at 790 TFLOP/s) and 0.2 G
-// exponentials (0.054 ms at 16 a clock and SM): memory is the bound so long as
-// the three overlap, which two blocks of 256 threads an SM provide. 128 queries
-// a block read each key twice, the second time from the L2 cache.
+// tiles of 64: 52 GFLOP (0.065 ms at 790 TFLOP/s), and 144 exponentials a query
+// after the columns that a warp does not see (0.04 ms at 16 a clock and SM):
+// memory is the bound so long as the three overlap, which four blocks of 128
+// threads an SM provide. A key is read by three blocks, twice from the L2
+// cache.
 #include <cuda_runtime.h>
 
 #include "kernels/flash/backward.h"

@@ -44,10 +44,11 @@ struct RunResult {
 // `authors_streams`.
 absl::StatusOr<RunResult> Train(const RunOptions& options);
 
-// Trains all `runs`, each on one of `threads` threads; results are in the order of `runs` and do not depend on
-// `threads`. `progress`, if set, is called under a lock after each run with how
-// many are done; when it returns false no further run begins and the result is
-// CancelledError. The error of the first run that has one is returned.
+// Trains all `runs`, each on one of `threads` threads; results are in the order
+// of `runs` and do not depend on `threads`. `progress`, if set, is called under
+// a lock after each run with how many are done; when it returns false no
+// further run begins and the result is CancelledError. The error of the first
+// run that has one is returned.
 absl::StatusOr<std::vector<RunResult>> TrainAll(
     const std::vector<RunOptions>& runs, int threads,
     const std::function<bool(int64_t done)>& progress = nullptr);
