@@ -6,6 +6,7 @@ PAPERS = [
     "lightning_attention",
     "lightning_attention_2",
     "positional_attention",
+    "rat",
     "scan_snap",
     "van",
 ]
