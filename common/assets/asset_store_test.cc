@@ -28,7 +28,6 @@ namespace repro {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 namespace fs = std::filesystem;
 
@@ -188,7 +187,7 @@ TEST_F(AssetStoreTest, MissingSaysHowToGetIt) {
 
   Asset blocked = WithFolder();
   blocked.set_how_to_get("ask the authors for data.bin (2 GB)");
-  for (absl::Status error : {store.Locate(blocked).status(),
+  for (const absl::Status& error : {store.Locate(blocked).status(),
                              store.Fetch(blocked, nullptr).status()}) {
     EXPECT_EQ(error.code(), kNotFound);
     EXPECT_THAT(std::string(error.message()),
@@ -203,7 +202,7 @@ TEST_F(AssetStoreTest, MissingSaysHowToGetIt) {
 TEST_F(AssetStoreTest, WrongFileInARootIsDataLossEvenWithAGoodOneBehindIt) {
   Put(folder_ + "/root1/paper/data.bin", "wrong");
   Put(folder_ + "/root2/paper/data.bin", content_);
-  for (absl::Status status :
+  for (const absl::Status& status :
        {AssetStore(options_).Locate(WithFolder()).status(),
         AssetStore(options_).Fetch(WithFolder(), nullptr).status()}) {
     EXPECT_EQ(status.code(), kDataLoss);

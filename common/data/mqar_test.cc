@@ -47,8 +47,8 @@ TEST(MqarTest, EveryKeyIsAskedOnceAndItsLabelIsItsValue) {
   }
 }
 
-// With one pair the gap has exactly the stated distribution; so has the first
-// of several.
+// The first pair's gap is drawn first, so that however many pairs there are it
+// has the stated distribution.
 TEST(MqarTest, GapsFollowThePowerLaw) {
   for (const int64_t pairs : {1, 2}) {
     MqarConfig config;
@@ -71,8 +71,7 @@ TEST(MqarTest, GapsFollowThePowerLaw) {
                                .item<double>() /
                            kExamples;
       const double p = std::pow(g + 1, -0.7) / total;
-      // Five standard errors; of two pairs both are first equally often, but a
-      // later one is not p: the first pair's own draw comes first.
+      // Within five standard errors.
       EXPECT_NEAR(share, p, 5 * std::sqrt(p * (1 - p) / kExamples))
           << pairs << " pairs, gap " << g;
     }

@@ -72,13 +72,14 @@ absl::StatusOr<c10::Device> ParseDevice(absl::string_view name) {
                      "--device cpu, or "
                      "see what nvidia-smi says"));
   }
-  const int count = at::globalContext()
-                        .getAcceleratorHooksInterface(c10::kCUDA)
-                        .deviceCount();
+  const auto count =
+      static_cast<unsigned char>(at::globalContext()
+                                     .getAcceleratorHooksInterface(c10::kCUDA)
+                                     .deviceCount());
   if (index >= count) {
-    return absl::UnavailableError(absl::StrCat("device '", name,
-                                               "': this machine has ", count,
-                                               " GPU(s), numbered from 0"));
+    return absl::UnavailableError(
+        absl::StrCat("device '", name, "': this machine has ", int{count},
+                     " GPU(s), numbered from 0"));
   }
   return c10::Device(c10::kCUDA, index);
 }

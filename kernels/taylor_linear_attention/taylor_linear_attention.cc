@@ -5,8 +5,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <utility>
-
 namespace repro {
 namespace {
 
@@ -25,8 +23,8 @@ using BackwardOp = std::tuple<at::Tensor, at::Tensor, at::Tensor>(
     const at::Tensor&, const at::Tensor&, bool, const OptionalTensor&,
     const OptionalTensor&);
 using StepOp = at::Tensor(const at::Tensor&, const at::Tensor&,
-                          const at::Tensor&, at::Tensor, at::Tensor, bool,
-                          double);
+                          const at::Tensor&, const at::Tensor&,
+                          const at::Tensor&, bool, double);
 
 // q, k, v of one dtype and device, alike but for v's last axis.
 void CheckInputs(const char* op, const at::Tensor& q, const at::Tensor& k,
@@ -155,8 +153,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> AttentionAny(
 }
 
 at::Tensor StepAny(const at::Tensor& q, const at::Tensor& k,
-                   const at::Tensor& v, at::Tensor kv, at::Tensor k_sum,
-                   bool normalize, double eps) {
+                   const at::Tensor& v, const at::Tensor& kv,
+                   const at::Tensor& k_sum, bool normalize, double eps) {
   constexpr char kOp[] = "taylor_linear_attention_step";
   CheckInputs(kOp, q, k, v, 3);
   CheckStates(kOp, kv, k_sum, q, v);
@@ -169,12 +167,12 @@ at::Tensor StepAny(const at::Tensor& q, const at::Tensor& k,
           .findSchemaOrThrow("repro::taylor_linear_attention_step_unchecked",
                              "")
           .typed<StepOp>();
-  return op.call(q, k, v, std::move(kv), std::move(k_sum), normalize, eps);
+  return op.call(q, k, v, kv, k_sum, normalize, eps);
 }
 
 at::Tensor StepAutograd(const at::Tensor& q, const at::Tensor& k,
-                        const at::Tensor& v, at::Tensor kv, at::Tensor k_sum,
-                        bool normalize, double eps) {
+                        const at::Tensor& v, const at::Tensor& kv,
+                        const at::Tensor& k_sum, bool normalize, double eps) {
   TORCH_CHECK(
       !at::GradMode::is_enabled() ||
           !(q.requires_grad() || k.requires_grad() || v.requires_grad() ||
@@ -182,7 +180,7 @@ at::Tensor StepAutograd(const at::Tensor& q, const at::Tensor& k,
       "taylor_linear_attention_step is not differentiable: call it "
       "under NoGradGuard, or taylor_linear_attention for training");
   at::AutoDispatchBelowADInplaceOrView guard;
-  return StepAny(q, k, v, std::move(kv), std::move(k_sum), normalize, eps);
+  return StepAny(q, k, v, kv, k_sum, normalize, eps);
 }
 
 TORCH_LIBRARY_FRAGMENT(repro, m) {
@@ -241,14 +239,14 @@ std::tuple<at::Tensor, TaylorState> TaylorLinearAttention(
 }
 
 at::Tensor TaylorLinearAttentionStep(const at::Tensor& q, const at::Tensor& k,
-                                     const at::Tensor& v, TaylorState state,
-                                     bool normalize, double eps) {
+                                     const at::Tensor& v,
+                                     const TaylorState& state, bool normalize,
+                                     double eps) {
   static const auto op =
       c10::Dispatcher::singleton()
           .findSchemaOrThrow("repro::taylor_linear_attention_step", "")
           .typed<StepOp>();
-  return op.call(q, k, v, std::move(state.kv), std::move(state.k), normalize,
-                 eps);
+  return op.call(q, k, v, state.kv, state.k, normalize, eps);
 }
 
 }  // namespace repro

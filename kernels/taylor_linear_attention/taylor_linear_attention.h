@@ -42,7 +42,8 @@ std::tuple<at::Tensor, TaylorState> TaylorLinearAttention(
 // Updates the state in place and returns y: [batch, heads, value_dim]. Not
 // differentiable.
 at::Tensor TaylorLinearAttentionStep(const at::Tensor& q, const at::Tensor& k,
-                                     const at::Tensor& v, TaylorState state,
+                                     const at::Tensor& v,
+                                     const TaylorState& state,
                                      bool normalize = true, double eps = 1e-12);
 
 }  // namespace repro

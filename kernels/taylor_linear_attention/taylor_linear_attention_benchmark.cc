@@ -27,7 +27,7 @@ constexpr int64_t kKeyDim = 16;
 constexpr int64_t kValueDim = 64;
 constexpr double kEps = 1e-12;
 // 1, the keys, and their products i <= j.
-constexpr double kFeatures = 1 + kKeyDim + kKeyDim * (kKeyDim + 1) / 2;
+constexpr double kFeatures = 1 + kKeyDim + kKeyDim * (kKeyDim + 1) / 2.0;
 
 using Attention = std::function<at::Tensor(const at::Tensor&, const at::Tensor&,
                                            const at::Tensor&)>;
@@ -103,7 +103,7 @@ at::Tensor Features(const at::Tensor& x) {
 }
 
 at::Tensor EagerStep(const at::Tensor& q, const at::Tensor& k,
-                     const at::Tensor& v, TaylorState state) {
+                     const at::Tensor& v, const TaylorState& state) {
   const at::Tensor phi_q = Features(q.to(at::kFloat)),
                    phi_k = Features(k.to(at::kFloat));
   state.kv.addcmul_(phi_k.unsqueeze(-1), v.to(at::kFloat).unsqueeze(-2));
@@ -116,7 +116,8 @@ at::Tensor EagerStep(const at::Tensor& q, const at::Tensor& k,
 void AddStep(
     int64_t batch, const std::string& implementation,
     const std::function<at::Tensor(const at::Tensor&, const at::Tensor&,
-                                   const at::Tensor&, TaylorState)>& step) {
+                                   const at::Tensor&, const TaylorState&)>&
+        step) {
   const double features = 1 + kKeyDim + kKeyDim * kKeyDim;
   BenchmarkCase c;
   c.op = "taylor_linear_attention step";
@@ -159,9 +160,8 @@ void Register() {
   for (const int64_t batch : {1, 4, 16, 64, 256}) {
     AddStep(batch, "repro",
             [](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-               TaylorState state) {
-              return TaylorLinearAttentionStep(q, k, v, std::move(state), true,
-                                               kEps);
+               const TaylorState& state) {
+              return TaylorLinearAttentionStep(q, k, v, state, true, kEps);
             });
     AddStep(batch, "LibTorch eager", EagerStep);
   }

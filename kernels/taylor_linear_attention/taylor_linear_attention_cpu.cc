@@ -192,7 +192,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> Backward(
 }
 
 at::Tensor Step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                at::Tensor kv, at::Tensor k_sum, bool normalize, double eps) {
+                const at::Tensor& kv, const at::Tensor& k_sum, bool normalize,
+                double eps) {
   const auto type = AccumulationType(q);
   const at::Tensor phi_q = Features(q.to(type)), phi_k = Features(k.to(type));
   kv.add_(phi_k.unsqueeze(-1) * v.to(type).unsqueeze(-2));

@@ -270,11 +270,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> Backward(
 }
 
 at::Tensor Step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                at::Tensor kv, at::Tensor k_sum, bool normalize, double eps) {
+                const at::Tensor& kv, const at::Tensor& k_sum, bool normalize,
+                double eps) {
   CheckSizes(q);
   const c10::cuda::CUDAGuard guard(q.device());
   const TaylorType type = TypeOf(q);
-  const at::Tensor y = at::empty(v.sizes(), v.options());
+  at::Tensor y = at::empty(v.sizes(), v.options());
   if (q.numel() == 0) return y;
   const at::Tensor dense_q = q.contiguous(), dense_k = k.contiguous(),
                    dense_v = v.contiguous();

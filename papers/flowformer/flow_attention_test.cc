@@ -29,7 +29,7 @@ at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
   return at::randn(shape, MakeGenerator(seed), at::kDouble);
 }
 
-at::Tensor Column(std::vector<double> values) {
+at::Tensor Column(const std::vector<double>& values) {
   return at::tensor(values, at::kDouble).unsqueeze(-1);
 }
 

@@ -392,7 +392,7 @@ TEST(RotaryEmbedding, AlongHeadsLeavesScoresUnchanged) {
 TEST(Labels, WorkedExamples) {
   const at::Tensor x = at::tensor({1.0, -2.0, 3.0});
   const auto expect = [&](Task task, const at::Tensor& in,
-                          std::vector<double> expected) {
+                          const std::vector<double>& expected) {
     EXPECT_THAT(Labels(task, in), IsIdenticalTo(at::tensor(expected)))
         << TaskName(task);
   };

@@ -433,9 +433,10 @@ absl::Status RunThroughput(ExperimentRun& run) {
       if (run.Cancelled()) return absl::CancelledError();
       run.Progress(done++, calls * run.seeds().size(),
                    absl::StrCat("round ", seed));
-      for (auto& [name, model] : models) {
-        fastest[name] = std::min(
-            fastest[name], SecondsOf(device, [&] { model->Forward(images); }));
+      for (const auto& entry : models) {
+        double& seconds = fastest[entry.first];
+        seconds = std::min(
+            seconds, SecondsOf(device, [&] { entry.second->Forward(images); }));
       }
     }
     for (auto& [name, measured] : rates) {
@@ -486,7 +487,7 @@ absl::StatusOr<double> OperatorSeconds(absl::string_view name, int64_t side,
   return FastestSeconds(device, kCalls, [&] {
     lka.Forward(x).sum().backward();
     x.mutable_grad() = at::Tensor();
-    for (at::Tensor parameter : lka.Parameters()) {
+    for (const at::Tensor& parameter : lka.Parameters()) {
       parameter.mutable_grad() = at::Tensor();
     }
   });

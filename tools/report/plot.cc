@@ -469,7 +469,7 @@ std::string HtmlEscape(const std::string& text) {
                                     {"'", "&#39;"}});
 }
 
-int Plotter::Add(ComparisonPlot plot) {
+int Plotter::Add(const ComparisonPlot& plot) {
   const bool dots = plot.points.size() <= kMaxDotPlotPoints;
   Script script;
   script.title = plot.title;
@@ -485,7 +485,7 @@ int Plotter::Add(ComparisonPlot plot) {
   return static_cast<int>(scripts_.size()) - 1;
 }
 
-int Plotter::Add(HistoryPlot plot) {
+int Plotter::Add(const HistoryPlot& plot) {
   Script script;
   script.title = plot.title;
   script.width = kHistoryWidth;

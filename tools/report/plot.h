@@ -58,8 +58,8 @@ struct Plots {
 class Plotter {
  public:
   // The index of the plot in what Render() returns.
-  int Add(ComparisonPlot plot);
-  int Add(HistoryPlot plot);
+  int Add(const ComparisonPlot& plot);
+  int Add(const HistoryPlot& plot);
 
   // UnavailableError if gnuplot is not installed or fails.
   absl::StatusOr<Plots> Render() const;
