@@ -2,6 +2,7 @@
 
 # One line a paper: its folder under papers/.
 PAPERS = [
+    "based",
     "flowformer",
     "lightning_attention",
     "lightning_attention_2",
