@@ -188,7 +188,7 @@ TEST_F(AssetStoreTest, MissingSaysHowToGetIt) {
   Asset blocked = WithFolder();
   blocked.set_how_to_get("ask the authors for data.bin (2 GB)");
   for (const absl::Status& error : {store.Locate(blocked).status(),
-                             store.Fetch(blocked, nullptr).status()}) {
+                                    store.Fetch(blocked, nullptr).status()}) {
     EXPECT_EQ(error.code(), kNotFound);
     EXPECT_THAT(std::string(error.message()),
                 HasSubstr("ask the authors for data.bin (2 GB)"));

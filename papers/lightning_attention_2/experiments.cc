@@ -22,6 +22,7 @@
 #include "common/count/flops.h"
 #include "common/data/io.h"
 #include "common/nn/initializer.h"
+#include "common/nn/softmax_backend.h"
 #include "common/nn/transnormer.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
@@ -310,7 +311,7 @@ absl::StatusOr<Rates> MeasureRates(ExperimentRun& run, c10::Device device) {
   REPRO_ASSIGN_OR_RETURN(const int64_t tokens,
                          run.IntArg(*run.claims()[0], "tokens"));
   REPRO_ASSIGN_OR_RETURN(const ModelPair pair, ModelPair::Named(size));
-  const SoftmaxKernel flash(Attention::kFlash);
+  const SoftmaxBackend flash(at::SDPBackend::flash_attention);
   double done = 0;
   std::unique_ptr<TrainingSpeed> training;
   std::string current;

@@ -1,6 +1,5 @@
 #include "papers/lightning_attention_2/kernel_speed.h"
 
-#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/randn.h>
@@ -14,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/count/memory.h"
+#include "common/nn/softmax_backend.h"
 #include "common/tensor/generator.h"
 #include "kernels/lightning_attention/lightning_attention.h"
 
@@ -51,10 +51,12 @@ at::Tensor Run(Attention attention, const Inputs& in) {
                                           /*dropout_p=*/0, /*is_causal=*/true);
 }
 
-std::unique_ptr<SoftmaxKernel> Only(Attention attention) {
-  return attention == Attention::kLightning
-             ? nullptr
-             : std::make_unique<SoftmaxKernel>(attention);
+// Null for our own attention.
+std::unique_ptr<SoftmaxBackend> Only(Attention attention) {
+  if (attention == Attention::kLightning) return nullptr;
+  return std::make_unique<SoftmaxBackend>(
+      attention == Attention::kFlash ? at::SDPBackend::flash_attention
+                                     : at::SDPBackend::cudnn_attention);
 }
 
 // The peak of `repetitions` repetitions, inputs included.
@@ -91,28 +93,10 @@ absl::StatusOr<Phase> ParsePhase(absl::string_view name) {
       absl::StrCat("phase \"", name, "\": expected forward or backward"));
 }
 
-SoftmaxKernel::SoftmaxKernel(Attention attention)
-    : flash_(at::globalContext().userEnabledFlashSDP()),
-      cudnn_(at::globalContext().userEnabledCuDNNSDP()),
-      efficient_(at::globalContext().userEnabledMemEfficientSDP()),
-      math_(at::globalContext().userEnabledMathSDP()) {
-  at::globalContext().setSDPUseFlash(attention == Attention::kFlash);
-  at::globalContext().setSDPUseCuDNN(attention == Attention::kCudnn);
-  at::globalContext().setSDPUseMemEfficient(false);
-  at::globalContext().setSDPUseMath(false);
-}
-
-SoftmaxKernel::~SoftmaxKernel() {
-  at::globalContext().setSDPUseFlash(flash_);
-  at::globalContext().setSDPUseCuDNN(cudnn_);
-  at::globalContext().setSDPUseMemEfficient(efficient_);
-  at::globalContext().setSDPUseMath(math_);
-}
-
 Timing MeasureKernel(Attention attention, Phase phase,
                      const BenchmarkShape& shape, c10::Device device,
                      uint64_t seed, const TimingOptions& options) {
-  const std::unique_ptr<SoftmaxKernel> only = Only(attention);
+  const std::unique_ptr<SoftmaxBackend> only = Only(attention);
   const Inputs in(shape, device, seed);
   if (phase == Phase::kForward) {
     return MeasureTime(
@@ -132,7 +116,7 @@ Timing MeasureKernel(Attention attention, Phase phase,
 double MeasureMebibytes(Attention attention, Phase phase,
                         const BenchmarkShape& shape, c10::Device device) {
   constexpr int kRepetitions = 20;
-  const std::unique_ptr<SoftmaxKernel> only = Only(attention);
+  const std::unique_ptr<SoftmaxBackend> only = Only(attention);
   // Libraries make the workspaces that they keep.
   BenchmarkShape small = shape;
   small.seq_len = 128;

@@ -19,18 +19,6 @@ namespace repro::lightning_attention_2 {
 absl::StatusOr<Attention> ParseAttention(absl::string_view name);
 absl::StatusOr<Phase> ParsePhase(absl::string_view name);
 
-// While it lives LibTorch's attention is computed by one kernel or fails.
-class SoftmaxKernel {
- public:
-  explicit SoftmaxKernel(Attention attention);  // not kLightning
-  ~SoftmaxKernel();
-  SoftmaxKernel(const SoftmaxKernel&) = delete;
-  SoftmaxKernel& operator=(const SoftmaxKernel&) = delete;
-
- private:
-  const bool flash_, cudnn_, efficient_, math_;
-};
-
 // Causal attention on normal values drawn from `seed`, in bfloat16 on CUDA and
 // float32 on the CPU. The backward is autograd's alone: of three inputs, and
 // without the addition to gradients of an earlier call. Throws c10::Error where

@@ -1,6 +1,5 @@
 #include "papers/rat/speed.h"
 
-#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/randn.h>
@@ -9,40 +8,16 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/nn/softmax_backend.h"
 #include "common/tensor/generator.h"
 #include "kernels/graph/graph.h"
 
 namespace repro::rat {
 namespace {
-
-// While it lives LibTorch's attention on CUDA is FlashAttention or fails.
-class FlashOnly {
- public:
-  explicit FlashOnly(c10::Device device)
-      : on_(device.is_cuda()),
-        cudnn_(at::globalContext().userEnabledCuDNNSDP()),
-        efficient_(at::globalContext().userEnabledMemEfficientSDP()),
-        math_(at::globalContext().userEnabledMathSDP()) {
-    if (on_) Set(false, false, false);
-  }
-  ~FlashOnly() {
-    if (on_) Set(cudnn_, efficient_, math_);
-  }
-  FlashOnly(const FlashOnly&) = delete;
-  FlashOnly& operator=(const FlashOnly&) = delete;
-
- private:
-  static void Set(bool cudnn, bool efficient, bool math) {
-    at::globalContext().setSDPUseCuDNN(cudnn);
-    at::globalContext().setSDPUseMemEfficient(efficient);
-    at::globalContext().setSDPUseMath(math);
-  }
-
-  const bool on_, cudnn_, efficient_, math_;
-};
 
 at::TensorOptions Activations(c10::Device device) {
   return at::TensorOptions(device).dtype(device.is_cuda() ? at::kBFloat16
@@ -104,7 +79,8 @@ Timing TimeLayer(LayerTask task, Mixer mixer, const RatConfig& config,
     return TimeGeneration(*layer, config, batch, length, device, random,
                           options);
   }
-  const FlashOnly flash_only(device);
+  std::optional<SoftmaxBackend> flash_only;
+  if (device.is_cuda()) flash_only.emplace(at::SDPBackend::flash_attention);
   const at::Tensor x =
       at::randn({batch, length, config.dim}, random, activations).mul_(0.02);
   const RatPositions positions = MakeRatPositions(config, length, activations);
