@@ -3,73 +3,19 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <tuple>
+#include "kernels/flash/autograd.h"
 
 namespace repro {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
-
-std::tuple<at::Tensor, at::Tensor> Forward(const at::Tensor& q,
-                                           const at::Tensor& k,
-                                           const at::Tensor& v, int64_t window,
-                                           std::optional<double> scale) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("repro::sliding_window_attention_forward", "")
-          .typed<decltype(Forward)>();
-  return op.call(q, k, v, window, scale);
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> Backward(
-    const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k,
-    const at::Tensor& v, const at::Tensor& out, const at::Tensor& log_sum,
-    int64_t window, std::optional<double> scale) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("repro::sliding_window_attention_backward", "")
-          .typed<decltype(Backward)>();
-  return op.call(grad_out, q, k, v, out, log_sum, window, scale);
-}
-
-struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
-                            const at::Tensor& k, const at::Tensor& v,
-                            int64_t window, std::optional<double> scale) {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const auto [out, log_sum] = Forward(q, k, v, window, scale);
-    context->save_for_backward({q, k, v, out, log_sum});
-    context->saved_data["window"] = window;
-    context->saved_data["scale"] = scale;
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* context,
-                                const variable_list& grads) {
-    const variable_list saved = context->get_saved_variables();
-    const auto [grad_q, grad_k, grad_v] =
-        Backward(grads[0], saved[0], saved[1], saved[2], saved[3], saved[4],
-                 context->saved_data["window"].toInt(),
-                 context->saved_data["scale"].toOptional<double>());
-    return {grad_q, grad_k, grad_v, at::Tensor(), at::Tensor()};
-  }
+struct SlidingWindowAttentionOp {
+  static constexpr char kForward[] = "repro::sliding_window_attention_forward";
+  static constexpr char kBackward[] =
+      "repro::sliding_window_attention_backward";
 };
-
-at::Tensor Autograd(const at::Tensor& q, const at::Tensor& k,
-                    const at::Tensor& v, int64_t window,
-                    std::optional<double> scale) {
-  return AttentionFunction::apply(q, k, v, window, scale);
-}
-
-at::Tensor BelowAutograd(const at::Tensor& q, const at::Tensor& k,
-                         const at::Tensor& v, int64_t window,
-                         std::optional<double> scale) {
-  return std::get<0>(Forward(q, k, v, window, scale));
-}
+using AttentionFunction = FlashAutograd<SlidingWindowAttentionOp>;
 
 TORCH_LIBRARY_FRAGMENT(repro, m) {
   m.def(
@@ -86,7 +32,7 @@ TORCH_LIBRARY_FRAGMENT(repro, m) {
 }
 
 TORCH_LIBRARY_IMPL(repro, Autograd, m) {
-  m.impl("sliding_window_attention", Autograd);
+  m.impl("sliding_window_attention", AttentionFunction::Autograd);
   // An error where something is differentiated through them.
   m.impl("sliding_window_attention_forward",
          torch::autograd::autogradNotImplementedFallback());
@@ -95,7 +41,7 @@ TORCH_LIBRARY_IMPL(repro, Autograd, m) {
 }
 
 TORCH_LIBRARY_IMPL(repro, CompositeExplicitAutograd, m) {
-  m.impl("sliding_window_attention", BelowAutograd);
+  m.impl("sliding_window_attention", AttentionFunction::BelowAutograd);
 }
 
 }  // namespace
