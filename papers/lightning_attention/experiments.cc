@@ -330,6 +330,9 @@ absl::Status MeasureDecodeGrowth(ExperimentRun& run) {
     generator->Allocate(kBatch, kLong + 2 * kSteps, run.seeds().front());
     Observation observation;
     double short_ms = 0, long_ms = 0;
+    // The first steps of a process load libraries and raise clocks.
+    StepMilliseconds(*generator, kShort, kSteps, device);
+    StepMilliseconds(*generator, kLong, kSteps, device);
     for (size_t i = 0; i < run.seeds().size(); ++i) {
       if (run.Cancelled()) return absl::CancelledError("decode_growth");
       short_ms = StepMilliseconds(*generator, kShort, kSteps, device);

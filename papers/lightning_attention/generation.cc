@@ -231,7 +231,7 @@ double TokensPerSecond(TextGenerator& generator, int64_t batch,
   const int64_t pieces = (batch + piece - 1) / piece;
   TimingOptions once;
   once.warmup = 1;
-  once.repetitions = 1;
+  once.repetitions = 3;
   double milliseconds =
       static_cast<double>(pieces) *
       MeasureTime(

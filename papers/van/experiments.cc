@@ -474,8 +474,9 @@ absl::StatusOr<double> OperatorSeconds(absl::string_view name, int64_t side,
                      .requires_grad_();
   if (name == "attention") {
     return FastestSeconds(device, kCalls, [&] {
+      // Contiguous, or LibTorch would materialise the scores (80 GB at 112).
       const at::Tensor tokens =
-          SplitHeads(x.flatten(2).transpose(1, 2), kHeads);
+          SplitHeads(x.flatten(2).transpose(1, 2), kHeads).contiguous();
       at::scaled_dot_product_attention(tokens, tokens, tokens).sum().backward();
       x.mutable_grad() = at::Tensor();
     });
