@@ -112,4 +112,30 @@ absl::StatusOr<double> Ndcg(const std::vector<double>& ranked,
   return ideal_dcg == 0 ? 0 : Dcg(gains, k) / ideal_dcg;
 }
 
+std::vector<double> JudgedGains(
+    const std::vector<std::optional<double>>& ranked, Unjudged unjudged) {
+  std::vector<double> gains;
+  for (const std::optional<double>& gain : ranked) {
+    if (!gain.has_value() && unjudged == Unjudged::kSkip) continue;
+    gains.push_back(gain.value_or(0));
+  }
+  return gains;
+}
+
+absl::StatusOr<int64_t> PessimisticRank(const std::vector<double>& distances,
+                                        int64_t target) {
+  if (target < 0 || target >= distances.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "no item ", target, " among ", distances.size(), " distances"));
+  }
+  int64_t rank = 0;
+  for (const double distance : distances) {
+    if (std::isnan(distance)) {
+      return absl::InvalidArgumentError("a distance is NaN");
+    }
+    rank += distance <= distances[target];
+  }
+  return rank;
+}
+
 }  // namespace repro::metrics

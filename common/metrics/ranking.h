@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -50,6 +51,22 @@ enum class Gain {
 absl::StatusOr<double> Ndcg(const std::vector<double>& ranked,
                             const std::vector<double>& judged, Gain gain,
                             int64_t k = kWholeRanking);
+
+// What a ranked item without a judgement does.
+enum class Unjudged {
+  kGainZero,  // it takes a rank and gains 0: "All" of CodeSearchNet, trec_eval
+  kSkip,      // it takes no rank: "Within" of CodeSearchNet
+};
+
+// The gains of a ranking for Ndcg; nullopt stands for an unjudged item.
+std::vector<double> JudgedGains(
+    const std::vector<std::optional<double>>& ranked, Unjudged unjudged);
+
+// The rank of the item `target` by its distance from the query, smaller is
+// nearer, where ties count against it: the number of items at most as far, as
+// in CodeSearchNet's MRR. InvalidArgument: no such item, NaN.
+absl::StatusOr<int64_t> PessimisticRank(const std::vector<double>& distances,
+                                        int64_t target);
 
 }  // namespace repro::metrics
 

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "common/stats/descriptive.h"
@@ -110,6 +112,29 @@ TEST(RankingTest, RejectsBadInput) {
   EXPECT_FALSE(Ndcg({2}, {2000}, Gain::kExponential).ok());  // 2^2000
   EXPECT_THAT(std::string(Ndcg({2, 1}, {2}, Gain::kLinear).status().message()),
               HasSubstr("that the judged items do not have"));
+}
+
+TEST(NdcgTest, UnjudgedItems) {
+  // Annotated a: 3, b: 1, c: 0; the ranking is [x, b, a] with x unjudged.
+  // (1 + 7 / log2 3) / (7 + 1 / log2 3) and (1 / log2 3 + 7 / 2) / the same.
+  const std::vector<std::optional<double>> ranked = {std::nullopt, 1.0, 3.0};
+  const auto ndcg = [&](Unjudged unjudged) {
+    return *Ndcg(JudgedGains(ranked, unjudged), {3, 1, 0}, Gain::kExponential);
+  };
+  const double log3 = std::log2(3.0);
+  EXPECT_NEAR(ndcg(Unjudged::kSkip), (1 + 7 / log3) / (7 + 1 / log3), 1e-14);
+  EXPECT_NEAR(ndcg(Unjudged::kSkip), 0.70981, 5e-6);
+  EXPECT_NEAR(ndcg(Unjudged::kGainZero), 0.54134, 5e-6);
+  EXPECT_TRUE(JudgedGains({std::nullopt}, Unjudged::kSkip).empty());
+}
+
+TEST(PessimisticRankTest, TiesCountAgainstTheTarget) {
+  EXPECT_EQ(*PessimisticRank({0.3, 0.1, 0.3, 0.5}, 0), 3);
+  EXPECT_EQ(*PessimisticRank({0.3, 0.1, 0.3, 0.5}, 1), 1);
+  EXPECT_EQ(*PessimisticRank(std::vector<double>(1000, 0), 7), 1000);
+  EXPECT_FALSE(PessimisticRank({0.1}, 1).ok());
+  EXPECT_FALSE(PessimisticRank({0.1}, -1).ok());
+  EXPECT_FALSE(PessimisticRank({0.1, std::nan("")}, 0).ok());
 }
 
 }  // namespace

@@ -1,18 +1,20 @@
 #include "common/metrics/registry.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
-#include <unordered_map>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/metrics/agreement.h"
 #include "common/metrics/classification.h"
 #include "common/metrics/generation.h"
 #include "common/metrics/ranking.h"
+#include "common/metrics/registry_input.h"
 #include "common/stats/descriptive.h"
 #include "common/status/macros.h"
 
@@ -21,183 +23,10 @@ namespace {
 
 using nlohmann::json;
 
-// One line with what an error about it must name.
-struct Line {
-  const JsonlFile* file;
-  const JsonLine* json;
-};
-
-struct Pair {
-  Line prediction;
-  Line reference;
-};
-
-absl::Status ErrorAt(const Line& line, absl::string_view message) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(line.file->name, ":", line.json->line, ": ", message));
-}
-
-absl::Status WrongType(const Line& line, absl::string_view field,
-                       const json& value, absl::string_view needed) {
-  return ErrorAt(line, absl::StrCat("field \"", field, "\" holds ",
-                                    value.type_name(), ", needed is ", needed));
-}
-
-absl::StatusOr<const json*> Field(const Line& line, const std::string& name) {
-  if (!line.json->value.is_object()) {
-    return ErrorAt(line, "the line is not a JSON object");
-  }
-  const auto found = line.json->value.find(name);
-  if (found == line.json->value.end()) {
-    return ErrorAt(line, absl::StrCat("field \"", name, "\" is missing"));
-  }
-  return &*found;
-}
-
-bool HasField(const Line& line, const std::string& name) {
-  return line.json->value.is_object() && line.json->value.contains(name);
-}
-
-// A label or id as text.
-absl::StatusOr<std::string> AsText(const Line& line, const std::string& name,
-                                   const json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number_integer() || value.is_boolean()) return value.dump();
-  return WrongType(line, name, value, "a string, an integer or a boolean");
-}
-
-absl::StatusOr<std::string> TextField(const Line& line,
-                                      const std::string& name) {
-  REPRO_ASSIGN_OR_RETURN(const json* value, Field(line, name));
-  return AsText(line, name, *value);
-}
-
-absl::StatusOr<double> AsNumber(const Line& line, const std::string& name,
-                                const json& value) {
-  if (value.is_number()) return value.get<double>();
-  return WrongType(line, name, value, "a number");
-}
-
-// An array of distinct ids.
-absl::StatusOr<std::vector<std::string>> IdsField(const Line& line,
-                                                  const std::string& name) {
-  REPRO_ASSIGN_OR_RETURN(const json* value, Field(line, name));
-  if (!value->is_array()) return WrongType(line, name, *value, "an array");
-  std::vector<std::string> ids;
-  std::set<std::string> seen;
-  for (const json& element : *value) {
-    REPRO_ASSIGN_OR_RETURN(std::string id, AsText(line, name, element));
-    if (!seen.insert(id).second) {
-      return ErrorAt(line,
-                     absl::StrCat("field \"", name, "\" holds ", id, " twice"));
-    }
-    ids.push_back(std::move(id));
-  }
-  return ids;
-}
-
-std::vector<Line> Lines(const JsonlFile& file) {
-  std::vector<Line> lines;
-  for (const JsonLine& line : file.lines) lines.push_back({&file, &line});
-  return lines;
-}
-
-absl::Status CheckNotEmpty(const JsonlFile& file) {
-  if (!file.lines.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(file.name, ": the file holds no lines"));
-}
-
-using LinesById = std::unordered_map<std::string, Line>;
-
-// Lines by a field that names each of them once.
-absl::StatusOr<LinesById> IndexBy(const JsonlFile& file,
-                                  const std::string& field) {
-  LinesById index;
-  for (const Line& line : Lines(file)) {
-    REPRO_ASSIGN_OR_RETURN(const std::string id, TextField(line, field));
-    const auto [earlier, is_new] = index.emplace(id, line);
-    if (!is_new) {
-      return ErrorAt(line, absl::StrCat(field, " \"", id, "\" repeats line ",
-                                        earlier->second.json->line));
-    }
-  }
-  return index;
-}
-
-absl::Status NoPartner(const Line& line, const std::string& field,
-                       const std::string& id, const JsonlFile& other) {
-  return ErrorAt(
-      line, absl::StrCat(field, " \"", id, "\" has no line in ", other.name));
-}
-
-absl::StatusOr<std::vector<Pair>> Match(const JsonlFile& predictions,
-                                        const JsonlFile& references) {
-  REPRO_RETURN_IF_ERROR(CheckNotEmpty(predictions));
-  REPRO_RETURN_IF_ERROR(CheckNotEmpty(references));
-  const std::vector<Line> prediction_lines = Lines(predictions);
-  const std::vector<Line> reference_lines = Lines(references);
-  std::vector<Pair> pairs;
-  const auto carries_ids = [](const std::vector<Line>& lines) {
-    for (const Line& line : lines) {
-      if (HasField(line, "id")) return true;
-    }
-    return false;
-  };
-  if (!carries_ids(prediction_lines) || !carries_ids(reference_lines)) {
-    if (prediction_lines.size() != reference_lines.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          predictions.name, " holds ", prediction_lines.size(), " lines and ",
-          references.name, " holds ", reference_lines.size(),
-          ": without an \"id\" on the lines of both they are matched by order "
-          "and must be equally many"));
-    }
-    for (size_t i = 0; i < prediction_lines.size(); ++i) {
-      pairs.push_back({prediction_lines[i], reference_lines[i]});
-    }
-    return pairs;
-  }
-  REPRO_ASSIGN_OR_RETURN(const LinesById predictions_by_id,
-                         IndexBy(predictions, "id"));
-  REPRO_ASSIGN_OR_RETURN(const LinesById references_by_id,
-                         IndexBy(references, "id"));
-  for (const Line& line : prediction_lines) {
-    REPRO_ASSIGN_OR_RETURN(const std::string id, TextField(line, "id"));
-    if (references_by_id.count(id) == 0) {
-      return NoPartner(line, "id", id, references);
-    }
-  }
-  for (const Line& line : reference_lines) {
-    REPRO_ASSIGN_OR_RETURN(const std::string id, TextField(line, "id"));
-    const auto prediction = predictions_by_id.find(id);
-    if (prediction == predictions_by_id.end()) {
-      return NoPartner(line, "id", id, predictions);
-    }
-    pairs.push_back({prediction->second, line});
-  }
-  return pairs;
-}
-
 // The option k: a number from 1, or no limit if it is empty.
 absl::StatusOr<int64_t> CutoffOption(const Options& options) {
-  const std::string& text = options.at("k");
-  if (text.empty()) return kWholeRanking;
-  int64_t value = 0;
-  if (absl::SimpleAtoi(text, &value) && value >= 1) return value;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "option k is \"", text, "\", needed is a whole number from 1"));
-}
-
-// An option that is one of `choices`.
-absl::Status CheckChoice(const Options& options, const std::string& name,
-                         const std::vector<std::string>& choices) {
-  const std::string& text = options.at(name);
-  for (const std::string& choice : choices) {
-    if (text == choice) return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat("option ", name, " is \"",
-                                                 text, "\", needed is one of ",
-                                                 absl::StrJoin(choices, ", ")));
+  if (options.at("k").empty()) return kWholeRanking;
+  return NumberOption(options, "k", 1);
 }
 
 struct LabelPairs {
@@ -238,6 +67,37 @@ absl::StatusOr<json> EvaluateMcc(const JsonlFile& predictions,
       const double value,
       MatthewsCorrelation(labels.references, labels.predictions));
   return json{{"value", value}, {"n", labels.references.size()}};
+}
+
+absl::StatusOr<json> EvaluateKappa(const JsonlFile& predictions,
+                                   const JsonlFile& references,
+                                   const Options& options) {
+  REPRO_RETURN_IF_ERROR(
+      CheckChoice(options, "weights", {"none", "linear", "quadratic"}));
+  const std::string& weights = options.at("weights");
+  REPRO_ASSIGN_OR_RETURN(const auto pairs, Match(predictions, references));
+  std::vector<int64_t> first;
+  std::vector<int64_t> second;
+  const auto append = [](const Line& line,
+                         std::vector<int64_t>* grades) -> absl::Status {
+    REPRO_ASSIGN_OR_RETURN(const json* value, Field(line, "grade"));
+    if (!value->is_number_integer()) {
+      return WrongType(line, "grade", *value, "an integer");
+    }
+    grades->push_back(value->get<int64_t>());
+    return absl::OkStatus();
+  };
+  for (const Pair& pair : pairs) {
+    REPRO_RETURN_IF_ERROR(append(pair.prediction, &first));
+    REPRO_RETURN_IF_ERROR(append(pair.reference, &second));
+  }
+  REPRO_ASSIGN_OR_RETURN(
+      const double value,
+      CohenKappa(first, second,
+                 weights == "none"     ? KappaWeights::kNone
+                 : weights == "linear" ? KappaWeights::kLinear
+                                       : KappaWeights::kQuadratic));
+  return json{{"value", value}, {"n", first.size()}};
 }
 
 // Precision, recall or F1: `part` says which one is the value.
@@ -358,22 +218,35 @@ absl::StatusOr<json> EvaluateNdcg(const JsonlFile& predictions,
       CheckChoice(options, "gain", {"linear", "exponential"}));
   const Gain gain =
       options.at("gain") == "linear" ? Gain::kLinear : Gain::kExponential;
+  REPRO_RETURN_IF_ERROR(CheckChoice(options, "unjudged", {"zero", "skip"}));
+  const Unjudged unjudged =
+      options.at("unjudged") == "skip" ? Unjudged::kSkip : Unjudged::kGainZero;
+  REPRO_RETURN_IF_ERROR(CheckChoice(options, "no_gain", {"zero", "skip"}));
+  const bool skip_no_gain = options.at("no_gain") == "skip";
   REPRO_ASSIGN_OR_RETURN(const auto pairs, Match(predictions, references));
   std::vector<double> values;
   for (const Pair& pair : pairs) {
     REPRO_ASSIGN_OR_RETURN(const auto ranking,
                            IdsField(pair.prediction, "ranking"));
     REPRO_ASSIGN_OR_RETURN(const auto gains, ReadGains(pair.reference));
-    std::vector<double> ranked;
+    std::vector<std::optional<double>> ranked;
     for (const std::string& id : ranking) {
       const auto found = gains.find(id);
-      ranked.push_back(found == gains.end() ? 0 : found->second);
+      ranked.push_back(found == gains.end()
+                           ? std::nullopt
+                           : std::optional<double>(found->second));
     }
     std::vector<double> judged;
     for (const auto& [id, value] : gains) judged.push_back(value);
-    const auto value = Ndcg(ranked, judged, gain, k);
+    const auto value = Ndcg(JudgedGains(ranked, unjudged), judged, gain, k);
     if (!value.ok()) return ErrorAt(pair.reference, value.status().message());
-    values.push_back(*value);
+    const bool has_gain = std::any_of(judged.begin(), judged.end(),
+                                      [](double g) { return g > 0; });
+    if (has_gain || !skip_no_gain) values.push_back(*value);
+  }
+  if (values.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(references.name, ": no query has an item with a gain"));
   }
   REPRO_ASSIGN_OR_RETURN(const double mean, Mean(values));
   return json{{"value", mean}, {"n", values.size()}};
@@ -455,13 +328,6 @@ absl::StatusOr<json> EvaluatePassAtK(const JsonlFile& predictions,
       {"value", mean}, {"n", values.size()}, {"num_samples", num_samples}};
 }
 
-absl::StatusOr<std::string> StringField(const Line& line,
-                                        const std::string& name) {
-  REPRO_ASSIGN_OR_RETURN(const json* value, Field(line, name));
-  if (value->is_string()) return value->get<std::string>();
-  return WrongType(line, name, *value, "a string");
-}
-
 absl::StatusOr<json> EvaluateExactMatch(const JsonlFile& predictions,
                                         const JsonlFile& references,
                                         const Options& options) {
@@ -520,14 +386,6 @@ absl::StatusOr<json> EvaluatePerplexity(const JsonlFile& predictions,
   return json{{"value", value}, {"n", values.size()}};
 }
 
-struct Metric {
-  MetricInfo info;
-  std::function<absl::StatusOr<json>(const JsonlFile& predictions,
-                                     const JsonlFile& references,
-                                     const Options& options)>
-      evaluate;
-};
-
 const std::vector<Metric>& Registry() {
   static const auto* const registry = [] {
     const std::string label = R"({"label": string, integer or boolean})";
@@ -561,7 +419,7 @@ const std::vector<Metric>& Registry() {
             return EvaluateQueries(predictions, references, options, metric);
           }};
     };
-    return new std::vector<Metric>{
+    auto* const metrics = new std::vector<Metric>{
         {{"accuracy", "share of labels that are right", label, label, true, {}},
          EvaluateAccuracy},
         rates("precision", "share of predicted labels that are right",
@@ -584,6 +442,14 @@ const std::vector<Metric>& Registry() {
           true,
           {}},
          EvaluateMcc},
+        {{"kappa",
+          "Cohen's kappa of two raters",
+          R"({"grade": integer} of the first rater)",
+          R"({"grade": integer} of the second)",
+          true,
+          {{"weights", "none",
+            "none, linear or quadratic, for ranked grades"}}},
+         EvaluateKappa},
         queries("mrr", "mean of 1 / rank of the first relevant item", cutoff,
                 [](const std::vector<bool>& relevant, int64_t, int64_t k) {
                   return ReciprocalRank(relevant, k);
@@ -601,7 +467,13 @@ const std::vector<Metric>& Registry() {
           R"({"gains": {item id: number}}, or {"relevant": [ids]} for gains )"
           R"(of 1; one line a query)",
           true,
-          {cutoff, {"gain", "linear", "linear (g) or exponential (2^g - 1)"}}},
+          {cutoff,
+           {"gain", "linear", "linear (g) or exponential (2^g - 1)"},
+           {"unjudged", "zero",
+            "zero: a ranked item without a gain gains 0; skip: it takes no "
+            "rank"},
+           {"no_gain", "zero",
+            "zero: a query without any gain scores 0; skip: it is left out"}}},
          EvaluateNdcg},
         {{"pass_at_k",
           "unbiased estimate that one of k samples passes (HumanEval)",
@@ -628,6 +500,10 @@ const std::vector<Metric>& Registry() {
           {}},
          EvaluatePerplexity},
     };
+    for (auto& more : {TextMetrics(), LongContextMetrics()}) {
+      metrics->insert(metrics->end(), more.begin(), more.end());
+    }
+    return metrics;
   }();
   return *registry;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -76,8 +77,10 @@ const std::string& Guesses() {
 
 TEST(RegistryTest, EveryMetricIsDescribed) {
   const auto metrics = ListMetrics();
-  EXPECT_EQ(metrics.size(), 14);
+  EXPECT_EQ(metrics.size(), 27);
+  std::set<std::string> names;
   for (const MetricInfo& metric : metrics) {
+    EXPECT_TRUE(names.insert(metric.name).second) << metric.name;
     EXPECT_FALSE(metric.help.empty()) << metric.name;
     EXPECT_THAT(metric.help, ::testing::Not(HasSubstr("\n"))) << metric.name;
     EXPECT_FALSE(metric.predictions_format.empty()) << metric.name;
@@ -219,6 +222,254 @@ TEST(RegistryTest, NdcgWithGains) {
               HasSubstr("needed is an object"));
   EXPECT_EQ(Error("ndcg", ranking, R"({"labels": [1]})"),
             "references.jsonl:1: field \"gains\" is missing");
+}
+
+TEST(RegistryTest, NdcgOfUnjudgedItems) {
+  // "Within" and "All" of ranking_test.cc, and a query without any gain.
+  const std::string rankings =
+      "{\"ranking\": [\"x\", \"b\", \"a\"]}\n{\"ranking\": [\"a\"]}\n";
+  const std::string gains =
+      "{\"gains\": {\"a\": 3, \"b\": 1, \"c\": 0}}\n{\"gains\": {\"a\": "
+      "0}}\n";
+  const auto ndcg = [&](const std::string& unjudged,
+                        const std::string& no_gain) {
+    return Value(Measure("ndcg", rankings, gains,
+                         {{"gain", "exponential"},
+                          {"unjudged", unjudged},
+                          {"no_gain", no_gain}}));
+  };
+  EXPECT_NEAR(ndcg("skip", "skip"), 0.70981, 5e-6);
+  EXPECT_NEAR(ndcg("zero", "skip"), 0.54134, 5e-6);
+  EXPECT_NEAR(ndcg("zero", "zero"), 0.54134 / 2, 5e-6);
+  EXPECT_EQ(Error("ndcg", "{\"ranking\": [1]}", "{\"gains\": {\"1\": 0}}",
+                  {{"no_gain", "skip"}}),
+            "references.jsonl: no query has an item with a gain");
+  EXPECT_THAT(Error("ndcg", rankings, gains, {{"unjudged", "x"}}),
+              HasSubstr("needed is one of zero, skip"));
+}
+
+TEST(RegistryTest, Kappa) {
+  const auto grades = [](const std::vector<int>& values) {
+    std::string text;
+    for (const int value : values) {
+      absl::StrAppend(&text, json{{"grade", value}}.dump(), "\n");
+    }
+    return text;
+  };
+  const std::string first = grades({0, 1, 2, 3, 3, 1, 0, 2, 5});
+  const std::string second = grades({0, 1, 1, 3, 2, 1, 1, 2, 0});
+  EXPECT_NEAR(Value(Measure("kappa", first, second)), 0.4285714285714286,
+              1e-14);
+  EXPECT_NEAR(
+      Value(Measure("kappa", first, second, {{"weights", "quadratic"}})),
+      0.2660944206008583, 1e-14);
+  EXPECT_EQ(Error("kappa", "{\"grade\": 0.5}", "{\"grade\": 1}"),
+            "predictions.jsonl:1: field \"grade\" holds number, needed is an "
+            "integer");
+}
+
+// One line {"text": x} for each x.
+std::string TextLines(const std::vector<json>& texts) {
+  std::string lines;
+  for (const json& text : texts) {
+    absl::StrAppend(&lines, json{{"text", text}}.dump(), "\n");
+  }
+  return lines;
+}
+
+// The values are those of the metrics' own tests.
+TEST(RegistryTest, TextMetrics) {
+  const std::string cat = TextLines({"the cat sat on mat"});
+  const std::string mat = TextLines({"the cat sat on the mat"});
+  EXPECT_NEAR(Value(Measure("nltk_bleu", cat, mat)), 0.5789300674674098, 1e-14);
+  EXPECT_NEAR(Value(Measure("nltk_bleu", cat, mat, {{"method", "2"}})),
+              0.6511126026643229, 1e-14);
+  EXPECT_NEAR(Value(Measure("rouge_l", cat, mat)), 0.8944281524926685, 1e-14);
+  EXPECT_NEAR(Value(Measure("codexglue_bleu", TextLines({"the cat sat"}), mat)),
+              0.47236655, 5e-9);
+  const std::string letters = TextLines({"a x c d"});
+  const std::string alphabet = TextLines({"a b c d e"});
+  const auto bleu =
+      Measure("bleu", letters, alphabet,
+              {{"smoothing", "add_one"}, {"reference_length", "shortest"}});
+  // math.exp(-1 / 4) * (4 / 5 * 2 / 4 * 1 / 3 * 1 / 2) ** 0.25
+  EXPECT_NEAR(Value(bleu), 0.39573418216703893, 1e-14);
+  EXPECT_EQ(bleu->at("reference_tokens"), 5);
+  EXPECT_EQ(Value(Measure("bleu", letters, alphabet)), 0);
+  EXPECT_NEAR(
+      Value(Measure("rouge_l", TextLines({"to be to be to be"}),
+                    TextLines({"to be or not to be"}), {{"variant", "rouge"}})),
+      0.6666666622222223, 1e-14);
+  const std::string lines = TextLines({"a b\nb a c a"});
+  const std::string other = TextLines({"a b a\nc b a"});
+  EXPECT_NEAR(
+      Value(Measure("rouge_l", lines, other, {{"variant", "rouge_score"}})),
+      0.8333333333333334, 1e-14);
+  EXPECT_EQ(
+      Value(Measure("rouge_l", lines, other, {{"variant", "rouge_score_sum"}})),
+      1);
+  EXPECT_NEAR(Value(Measure("cider_d", TextLines({"a b c d", "e f g h"}),
+                            TextLines({"a b c d", "e f g h"}))),
+              10, 1e-13);
+  EXPECT_DOUBLE_EQ(Value(Measure("chrf", TextLines({"ab"}),
+                                 TextLines({json::array({"x", "a b"})}))),
+                   1);
+  const auto similarity = [&](const std::string& variant) {
+    return Value(Measure("edit_similarity", TextLines({"tide"}),
+                         TextLines({"diet"}), {{"variant", variant}}));
+  };
+  EXPECT_EQ(similarity("levenshtein"), 0.25);
+  EXPECT_EQ(similarity("indel"), 0.5);
+  EXPECT_EQ(similarity("difflib"), 0.25);
+  EXPECT_EQ(similarity("fuzzywuzzy"), 0.25);
+}
+
+TEST(RegistryTest, TextMetricsTakeSeveralReferences) {
+  const std::string prediction = TextLines({"a b c d"});
+  const std::string references =
+      TextLines({json::array({"x y z v w", "a b c d"})});
+  for (const std::string name : {"bleu", "codexglue_bleu", "nltk_bleu",
+                                 "rouge_l", "chrf", "edit_similarity"}) {
+    EXPECT_DOUBLE_EQ(Value(Measure(name, prediction, references)), 1) << name;
+  }
+}
+
+TEST(RegistryTest, TextMetricsNameBadLines) {
+  for (const std::string name :
+       {"bleu", "codexglue_bleu", "nltk_bleu", "rouge_l", "cider_d", "chrf",
+        "edit_similarity", "code_bleu_tokens", "ruler", "longbench"}) {
+    EXPECT_EQ(Error(name, TextLines({"a", "b"}), TextLines({"a", 1})),
+              "references.jsonl:2: field \"text\" holds number, needed is a "
+              "string or an array of one or more strings")
+        << name;
+    EXPECT_THAT(Error(name, TextLines({"a"}), TextLines({json::array()})),
+                StartsWith("references.jsonl:1: field \"text\" holds array"))
+        << name;
+    EXPECT_EQ(Error(name, TextLines({"a"}) + "{\"txt\": \"a\"}\n",
+                    TextLines({"a", "b"})),
+              "predictions.jsonl:2: field \"text\" is missing")
+        << name;
+    EXPECT_THAT(Error(name, TextLines({"a"}), TextLines({"a", "b"})),
+                StartsWith("predictions.jsonl holds 1 lines"))
+        << name;
+    EXPECT_EQ(Error(name, "", TextLines({"a"})),
+              "predictions.jsonl: the file holds no lines")
+        << name;
+  }
+  const std::string a = TextLines({"a"});
+  EXPECT_THAT(Error("bleu", a, a, {{"smoothing", "x"}}),
+              HasSubstr("needed is one of none, add_one, epsilon"));
+  EXPECT_THAT(Error("nltk_bleu", a, a, {{"method", "7"}}),
+              HasSubstr("needed is one of 2, 4"));
+  EXPECT_THAT(Error("chrf", a, a, {{"char_order", "0"}}),
+              HasSubstr("needed is a whole number from 1"));
+  EXPECT_THAT(Error("chrf", a, a, {{"beta", "x"}}),
+              HasSubstr("needed is a number"));
+  EXPECT_THAT(Error("code_bleu_tokens", a, a, {{"keywords", "/absent"}}),
+              HasSubstr("/absent"));
+}
+
+TEST(RegistryTest, CodeBleuTokens) {
+  const auto result =
+      Measure("code_bleu_tokens", TextLines({"a b"}), TextLines({"a"}));
+  EXPECT_NEAR(result->at("weighted_ngram").get<double>(), 0.11892071150027214,
+              1e-14);
+  EXPECT_DOUBLE_EQ(
+      Value(result),
+      (result->at("ngram").get<double>() + 0.11892071150027214) / 2);
+}
+
+TEST(RegistryTest, LongBench) {
+  const auto score = [](const std::string& name, const std::string& prediction,
+                        const std::string& reference,
+                        const std::string& first_line = "false") {
+    return Value(Measure("longbench", prediction, reference,
+                         {{"score", name}, {"first_line", first_line}}));
+  };
+  EXPECT_EQ(score("qa_f1", TextLines({"x\ncat"}), TextLines({"cat"}), "true"),
+            0);
+  EXPECT_EQ(score("qa_f1", TextLines({"The cat"}),
+                  TextLines({json::array({"dog", "cat"})})),
+            1);
+  EXPECT_NEAR(score("rouge_l", TextLines({"to be to be to be"}),
+                    TextLines({"to be or not to be"})),
+              0.6666666622222223, 1e-14);
+  EXPECT_EQ(
+      score("retrieval", TextLines({"12 and 3"}), TextLines({"Paragraph 12"})),
+      0.5);
+  EXPECT_EQ(score("count", TextLines({"7"}), TextLines({"7"})), 1);
+  EXPECT_DOUBLE_EQ(score("code_sim", TextLines({"return self.value"}),
+                         TextLines({"return value"})),
+                   0.83);
+  EXPECT_EQ(score("classification", TextLines({"City"}),
+                  R"({"text": "City", "classes": ["City", "State"]})"),
+            1);
+  EXPECT_EQ(score("qa_f1_zh", R"({"tokens": ["热诚", "。"]})",
+                  R"({"tokens": [["x"], ["热诚"]]})"),
+            1);
+  EXPECT_NEAR(score("rouge_l_zh", R"({"tokens": ["热诚", "传说"]})",
+                    R"({"tokens": [["热诚", "传说"]]})"),
+              1, 1e-8);
+  EXPECT_EQ(Error("longbench", R"({"tokens": ["a"]})", R"({"tokens": ["a"]})",
+                  {{"score", "qa_f1_zh"}}),
+            "references.jsonl:1: field \"tokens\" holds string, needed is an "
+            "array of strings");
+  EXPECT_EQ(Error("longbench", TextLines({"a"}), TextLines({"a"}),
+                  {{"score", "classification"}}),
+            "references.jsonl:1: field \"classes\" is missing");
+}
+
+TEST(RegistryTest, InfiniteBench) {
+  const auto score = [](const std::string& task, const std::string& prediction,
+                        const json& label,
+                        const std::string& rules = "revised") {
+    return Value(Measure("infinitebench", TextLines({prediction}),
+                         json{{"label", label}}.dump(),
+                         {{"task", task}, {"rules", rules}}));
+  };
+  EXPECT_EQ(score("passkey", "It is 71432.", "71432"), 1);
+  EXPECT_EQ(score("number_string", "It is 71.", json::array({"71"})), 1);
+  EXPECT_EQ(score("kv_retrieval", "\"a-1\"", "a-1"), 1);
+  EXPECT_EQ(score("code_run", "is -14.", -14), 1);
+  EXPECT_EQ(score("math_find", "88.5", json::array({88.5})), 1);
+  EXPECT_EQ(score("math_find", "88", 88), 1);
+  EXPECT_EQ(score("math_calc", "1 2 4", json::array({1, 2, 3, 4})), 0.5);
+  EXPECT_EQ(score("longbook_qa_eng", "the cat", json::array({"dog", "cat"})),
+            1);
+  EXPECT_EQ(score("longbook_qa_chn", "胡一刀", json::array({"胡一刀。"})), 1);
+  EXPECT_EQ(score("longbook_sum_eng", "a b", "a b"), 1);
+  const json choice = json::array({"Farm", "B"});
+  EXPECT_EQ(score("longbook_choice_eng", "A, no: B", choice), 1);
+  EXPECT_EQ(score("longbook_choice_eng", "A, no: B", choice, "original"), 0);
+  EXPECT_EQ(score("longdialogue_qa_eng", "x", json::array({"ACE", "X"})), 1);
+  EXPECT_EQ(
+      score("longdialogue_qa_eng", "x", json::array({"ACE", "X"}), "original"),
+      0);
+  EXPECT_EQ(score("code_debug", "C) f", json::array({"f", "C"})), 1);
+  EXPECT_EQ(score("code_debug", "C) f", json::array({"f", "C"}), "original"),
+            0);
+
+  const auto error = [](const std::string& task, const json& label) {
+    return Error("infinitebench", TextLines({"x"}),
+                 json{{"label", label}}.dump(), {{"task", task}});
+  };
+  EXPECT_THAT(error("pass", "1"), HasSubstr("needed is one of passkey, "));
+  EXPECT_THAT(error("code_run", "1"),
+              StartsWith("references.jsonl:1: field \"label\" holds string"));
+  EXPECT_THAT(error("code_debug", json::array({"f"})),
+              HasSubstr("a function and the letter"));
+  EXPECT_THAT(error("passkey", json::array()), HasSubstr("needed is"));
+  EXPECT_THAT(error("math_calc", 3), HasSubstr("needed is an array of"));
+}
+
+TEST(RegistryTest, RulerAndDigitAccuracy) {
+  const std::string text = TextLines({"It is ABC and 1 2 9 4"});
+  const std::string wanted = TextLines({json::array({"abc", "zz"})});
+  EXPECT_EQ(Value(Measure("ruler", text, wanted)), 0.5);
+  EXPECT_EQ(Value(Measure("ruler", text, wanted, {{"match", "part"}})), 1);
+  EXPECT_EQ(Value(Measure("digit_accuracy", text, R"({"key": 12345})")), 0.6);
+  EXPECT_EQ(Error("digit_accuracy", text, R"({"key": "1x"})"),
+            "references.jsonl:1: the key is \"1x\", needed are digits");
 }
 
 TEST(RegistryTest, PassAtK) {
