@@ -2,13 +2,14 @@
 // [--benchmark_filter=REGEX]
 //
 // Medians of 20 calls (of at least 5 where they take longer than a second
-// together) with the L2 cache overwritten before each. The table
+// together) with the caches overwritten before each. The table
 // (Markdown, printed last) gives for each row
 //   fastest peer   the peer's time over ours
 //   floor          the larger of bytes over 4.8 TB/s and operations over 790
 //                  TFLOP/s (an H200), and its part of the time
-//   this card      the same floor at the copy bandwidth and matrix rate that
-//                  were measured on this card at the start
+//   this card      the same floor at the copy bandwidth and matrix rate (bf16;
+//                  float32 on the CPU) that were measured on this card at the
+//                  start
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -64,14 +65,13 @@ struct Row {
 // What times one call at a time, the cache flushed before each.
 class Timer {
  public:
-  explicit Timer(c10::Device device) : device_(device) {
-    if (device.is_cuda()) {
-      flush_ = at::empty({int64_t{1} << 28},
-                         at::TensorOptions(device).dtype(at::kByte));
-    }
-  }
+  explicit Timer(c10::Device device)
+      : device_(device),
+        flush_(at::empty({int64_t{1} << 28},
+                         at::TensorOptions(device).dtype(at::kByte))) {}
 
   double Seconds(const std::function<void()>& run) {
+    flush_.fill_(1);
     if (!device_.is_cuda()) {
       const auto start = std::chrono::steady_clock::now();
       run();
@@ -83,7 +83,6 @@ class Timer {
     const c10::Stream stream = guard.getStream(device_);
     c10::Event start(device_.type(), c10::EventFlag::BACKEND_DEFAULT);
     c10::Event end(device_.type(), c10::EventFlag::BACKEND_DEFAULT);
-    flush_.fill_(1);
     start.record(stream);
     run();
     end.record(stream);
@@ -127,15 +126,16 @@ void Measure(benchmark::State& state, const BenchmarkCase& benchmark_case,
 }
 
 // This card's ceilings: {bytes a second of a copy (read and write), operations
-// a second of a bf16 matrix product}, the best of ten.
+// a second of a matrix product, bf16 or on the CPU float32}, the best of ten.
 std::pair<double, double> Ceilings(c10::Device device) {
+  const bool cuda = device.is_cuda();
   const at::TensorOptions options =
-      at::TensorOptions(device).dtype(at::kBFloat16);
+      at::TensorOptions(device).dtype(cuda ? at::kBFloat16 : at::kFloat);
   Timer timer(device);
   double copy = 1e9, product = 1e9;
-  const at::Tensor from = at::randn({int64_t{1} << 29}, options);
+  const at::Tensor from = at::randn({int64_t{1} << (cuda ? 29 : 26)}, options);
   const at::Tensor to = at::empty_like(from);
-  const int64_t n = 8192;
+  const int64_t n = cuda ? 8192 : 2048;
   const at::Tensor a = at::randn({n, n}, options);
   const at::Tensor b = at::randn({n, n}, options);
   for (int i = 0; i < 10; ++i) {
@@ -167,7 +167,10 @@ std::string Table(const std::vector<Row>& rows, bool cuda,
         << Fixed(ceilings.second / 1e12, 0)
         << " TFLOP/s in a matrix product.\n\n";
   } else {
-    out << "CPU, " << at::get_num_threads() << " threads.\n\n";
+    out << "CPU, " << at::get_num_threads()
+        << " threads: " << Fixed(ceilings.first / 1e9, 1) << " GB/s copied, "
+        << Fixed(ceilings.second / 1e9, 0)
+        << " GFLOP/s in a float32 matrix product.\n\n";
   }
   out << "| op | shape | implementation | ms | 10% to 90% | fastest peer / "
          "ours | floor ms | of floor | of this card's floor |\n"
@@ -198,12 +201,15 @@ std::string Table(const std::vector<Row>& rows, bool cuda,
     out << " | ";
     const double floor = Floor(c, kH200Bandwidth, kH200Rate);
     if (cuda && floor > 0) {
-      out << Fixed(1e3 * floor, 4) << " | " << Percent(floor / median) << " | "
-          << Percent(Floor(c, ceilings.first, ceilings.second) / median)
-          << " |\n";
+      out << Fixed(1e3 * floor, 4) << " | " << Percent(floor / median);
     } else {
-      out << "| | |\n";
+      out << " | ";
     }
+    out << " | ";
+    if (floor > 0) {
+      out << Percent(Floor(c, ceilings.first, ceilings.second) / median);
+    }
+    out << " |\n";
   }
   return out.str();
 }
@@ -226,7 +232,6 @@ int Main(int argc, char** argv) {
       return 2;
     }
   }
-  std::pair<double, double> ceilings = {0, 0};
   if (cuda) {
     if (!LoadCuda().empty() || !at::globalContext().hasCUDA()) {
       std::cerr << "benchmark: no GPU" << LoadCuda() << "\n";
@@ -236,10 +241,10 @@ int Main(int argc, char** argv) {
       std::cerr << "benchmark: no CUDA kernels:" << LoadCudaKernels() << "\n";
       return 3;
     }
-    ceilings = Ceilings(c10::Device(c10::kCUDA, 0));
   }
   const c10::Device device =
       cuda ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  const std::pair<double, double> ceilings = Ceilings(device);
   std::vector<Row> rows(Cases().size());
   std::vector<Row*> ran;
   for (size_t i = 0; i < rows.size(); ++i) {
