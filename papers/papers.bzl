@@ -3,11 +3,13 @@
 # One line a paper: its folder under papers/.
 PAPERS = [
     "based",
+    "duo_attention",
     "flowformer",
     "lightning_attention",
     "lightning_attention_2",
     "positional_attention",
     "rat",
+    "razor_attention",
     "scan_snap",
     "van",
 ]

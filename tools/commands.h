@@ -2,6 +2,7 @@
 #define REPRO_TOOLS_COMMANDS_H_
 
 #include <atomic>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -55,7 +56,56 @@ absl::StatusOr<int> MetricCommand(
 // With no name: the list of metrics and what their files hold.
 absl::StatusOr<int> ListMetricsCommand();
 
+struct ExecCommandOptions {
+  bool hostile = false;  // the suite of hostile programs instead of a file
+  std::string file;      // "-": the standard input
+  std::string stdin_file;
+  std::string tests_file;  // Python, run after the program in its globals
+  std::string time = "10s";
+  std::string memory = "256M";
+  std::string output = "1M";
+  std::string scratch = "64M";
+  int processes = 32;
+};
+// Runs an untrusted Python program in the sandbox of common/exec and prints the
+// typed result as JSON, whatever it is; or the table of hostile programs, with
+// exit code 1 if one does not come out as expected.
+absl::StatusOr<int> ExecCommand(const ExecCommandOptions& options,
+                                Format format);
+
 absl::StatusOr<int> DoctorCommand(Format format);
+
+struct TestbedCommandOptions {
+  bool train = false;  // else: what the trained model is
+  std::string name = "testbed";
+  std::string recipe_path;  // a recipe of your own instead; empty: none
+  std::string folder;       // empty: in the cache
+  std::string device = "cpu";
+  int threads = 0;
+  int64_t evaluate_every = 0;  // steps; 0: at the end
+  std::string metrics_path;    // JSON lines; empty: none
+};
+// Trains a small language model for experiments on recall (common/testbed), or
+// tells what it is and how well it recalls.
+absl::StatusOr<int> TestbedCommand(const TestbedCommandOptions& options);
+
+struct EvaluateCommandOptions {
+  std::string model;  // .gguf or a folder; empty: the default model
+  // NAME or NAME:option=value,...
+  std::vector<std::string> policies = {"dense", "window", "exact_topk",
+                                       "random"};
+  std::vector<int64_t> budgets = {128, 256, 512};  // tokens a query sees
+  std::vector<int64_t> lengths = {512, 1024};      // tokens of prompts
+  std::vector<double> depths = {0, 0.25, 0.5, 0.75, 1};
+  int64_t count = 2;      // keys of each length and depth
+  std::string text_path;  // of the haystack, and of the perplexity
+  std::string device = "cpu";
+  int threads = 0;
+};
+// A table of needle-in-a-haystack scores and perplexity of a language model
+// under each policy at each budget.
+absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
+                                    Format format);
 
 // Packs this program, the kernels that were built beside it and the assets of
 // `papers` ("kernels": none) for a machine without Bazel, as `out`.

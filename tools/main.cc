@@ -240,6 +240,142 @@ int Main(int argc, char** argv) {
   bundle_command->callback(
       [&] { code = BundleCommand(bundle_papers, bundle_out); });
 
+  TestbedCommandOptions testbed;
+  CLI::App* testbed_command = app.add_subcommand(
+      "testbed", "The small language models of experiments on recall");
+  testbed_command->require_subcommand(1);
+  CLI::App* testbed_train = testbed_command->add_subcommand(
+      "train", "Train one (an interrupted training goes on)");
+  CLI::App* testbed_info = testbed_command->add_subcommand(
+      "info", "How a trained one was made and how well it recalls");
+  for (CLI::App* command : {testbed_train, testbed_info}) {
+    command
+        ->add_option("name", testbed.name,
+                     "testbed (a GPU's, minutes) or testbed_small (a CPU's)")
+        ->capture_default_str()
+        ->type_name("NAME");
+    command
+        ->add_option("--recipe", testbed.recipe_path,
+                     "a recipe.json of your own instead of a named one")
+        ->type_name("FILE");
+    command
+        ->add_option("--folder", testbed.folder,
+                     "of the trained model (default: in the cache)")
+        ->type_name("DIR");
+    command->add_option("--device", testbed.device, "cpu, cuda or cuda:N")
+        ->capture_default_str()
+        ->type_name("DEVICE");
+    command->add_option("--threads", testbed.threads, "default: all cores")
+        ->check(CLI::Range(1, 1024))
+        ->type_name("N");
+  }
+  testbed_train
+      ->add_option("--evaluate-every", testbed.evaluate_every,
+                   "steps between measurements (default: at the end)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("STEPS");
+  testbed_train
+      ->add_option("--metrics", testbed.metrics_path,
+                   "losses and measurements as JSON lines")
+      ->type_name("FILE");
+  testbed_train->callback([&] {
+    testbed.train = true;
+    code = TestbedCommand(testbed);
+  });
+  testbed_info->callback([&] { code = TestbedCommand(testbed); });
+
+  ExecCommandOptions exec;
+  CLI::App* exec_command = app.add_subcommand(
+      "exec",
+      "Run an untrusted Python program in a sandbox; the result as JSON");
+  exec_command->add_option("file", exec.file, "the program; - is stdin")
+      ->type_name("FILE");
+  exec_command->add_option("--stdin", exec.stdin_file, "what it reads")
+      ->type_name("FILE");
+  exec_command
+      ->add_option("--tests", exec.tests_file,
+                   "asserts, run after the program in its globals")
+      ->type_name("FILE");
+  exec_command->add_option("--time", exec.time, "limit of wall and CPU time")
+      ->capture_default_str()
+      ->type_name("2s");
+  exec_command
+      ->add_option("--memory", exec.memory, "limit, of all processes together")
+      ->capture_default_str()
+      ->type_name("256M");
+  exec_command->add_option("--output", exec.output, "limit of each stream")
+      ->capture_default_str()
+      ->type_name("1M");
+  exec_command
+      ->add_option("--scratch", exec.scratch, "limit of the scratch folder")
+      ->capture_default_str()
+      ->type_name("64M");
+  exec_command->add_option("--processes", exec.processes, "limit, with threads")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  exec_command->add_flag("--hostile", exec.hostile,
+                         "run the suite of hostile programs: a table of what "
+                         "was expected and what came");
+  AddFormat(exec_command, &format);
+  exec_command->callback([&] {
+    if (exec.file.empty() != exec.hostile) {
+      throw CLI::ValidationError("exec", "give a FILE, or --hostile");
+    }
+    code = ExecCommand(exec, format);
+  });
+
+  EvaluateCommandOptions evaluate;
+  CLI::App* evaluate_command = app.add_subcommand(
+      "evaluate",
+      "Needle-in-a-haystack scores and perplexity of a language model under "
+      "attention policies");
+  evaluate_command
+      ->add_option("--model", evaluate.model,
+                   "a .gguf file or a folder (default: SmolLM2-135M-Instruct)")
+      ->type_name("PATH");
+  evaluate_command
+      ->add_option("--policy", evaluate.policies,
+                   "NAME or NAME:option=value,... (several: give it again)")
+      ->type_name("POLICY")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->capture_default_str();
+  evaluate_command
+      ->add_option("--budget", evaluate.budgets,
+                   "tokens that a query sees, as 128,256")
+      ->delimiter(',')
+      ->type_name("N")
+      ->capture_default_str();
+  evaluate_command
+      ->add_option("--lengths", evaluate.lengths, "tokens of the prompts")
+      ->delimiter(',')
+      ->type_name("N")
+      ->capture_default_str();
+  evaluate_command
+      ->add_option("--depths", evaluate.depths, "places of the needle, 0 to 1")
+      ->delimiter(',')
+      ->type_name("D")
+      ->capture_default_str();
+  evaluate_command
+      ->add_option("--count", evaluate.count, "keys of each length and depth")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N")
+      ->capture_default_str();
+  evaluate_command
+      ->add_option("--text", evaluate.text_path,
+                   "a text file: the haystack, and what perplexity is of")
+      ->type_name("FILE");
+  evaluate_command->add_option("--device", evaluate.device, "cpu, cuda, cuda:N")
+      ->capture_default_str()
+      ->type_name("DEVICE");
+  evaluate_command
+      ->add_option("--threads", evaluate.threads, "default: all cores")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  AddFormat(evaluate_command, &format);
+  evaluate_command->callback([&] { code = EvaluateCommand(evaluate, format); });
+
   CLI::App* doctor_command = app.add_subcommand(
       "doctor", "What this machine has and lacks, and what that rules out");
   AddFormat(doctor_command, &format);

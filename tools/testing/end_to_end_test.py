@@ -180,7 +180,7 @@ class EndToEndTest(unittest.TestCase):
   def test_every_command_has_help(self):
     self.assertIn("Exit codes", self.repro("--help").stdout)
     for command in ("run", "list", "show", "fetch", "report", "compare",
-                    "metric", "doctor"):
+                    "metric", "doctor", "exec"):
       self.assertIn("--help", self.repro(command, "--help").stdout)
 
   def test_results_of_another_make_are_named_and_left_out(self):
@@ -228,6 +228,53 @@ class EndToEndTest(unittest.TestCase):
     self.repro("metric", "accuracy", "--predictions", predictions,
                "--references", short, code=2)
     self.assertIn("roc_auc", self.repro("metric").stdout)
+
+  def test_exec_says_what_came_of_a_program(self):
+    def write(name, text):
+      path = os.path.join(self.folder, name)
+      with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+      return path
+    double = write("double.py", "def f(x): return 2 * x\n"
+                                "print(f(int(input())))\n")
+    number = write("number.txt", "21\n")
+    for arguments, expected in [
+        ([self.folder + "/missing.py"], "missing.py"),
+        ([double, "--memory", "much"], "--memory"),
+        ([double, "--time", "-1s"], "--time"),
+        ([double, "--stdin", self.folder + "/none"], "none"),
+    ]:
+      err = self.repro("exec", *arguments, code=2).stderr.strip()
+      self.assertIn(expected, err)
+      self.assertEqual(len(err.splitlines()), 1, err)
+    self.repro("exec", code=2)
+    self.repro("exec", double, "--hostile", code=2)
+    first = subprocess.run(
+        [PROGRAM, "exec", double, "--stdin", number], env=self.env,
+        cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, timeout=60)
+    if "no sandbox can be made here" in first.stderr:
+      self.skipTest(first.stderr)
+    self.assertEqual(first.returncode, 0, first.stderr)
+    result = json.loads(first.stdout)
+    self.assertEqual(result["outcome"], "passed")
+    self.assertEqual(result["stdout"], "42\n")
+    self.assertGreater(result["peak_memory_bytes"], 1 << 20)
+    result = json.loads(self.repro("exec", double).stdout)
+    self.assertEqual(result["outcome"], "exception")
+    self.assertEqual(result["exception_type"], "EOFError")
+    tests = write("tests.py", "assert f(2) == 5\n")
+    result = json.loads(self.repro("exec", double, "--stdin", number,
+                                   "--tests", tests).stdout)
+    self.assertEqual(result["outcome"], "wrong")
+    loop = write("loop.py", "print(b'\\xff'.decode('latin-1'), flush=True)\n"
+                            "while True: pass\n")
+    result = json.loads(self.repro("exec", loop, "--time", "300ms").stdout)
+    self.assertEqual(result["outcome"], "time")
+    self.assertEqual(result["stdout"], "\u00ff\n")
+    large = write("large.py", "x = bytearray(100 << 20)\n")
+    result = json.loads(self.repro("exec", large, "--memory", "64M").stdout)
+    self.assertEqual(result["outcome"], "memory")
 
   def test_a_truncated_textproto_does_not_compile(self):
     with open(TOY, encoding="utf-8") as file:
