@@ -26,23 +26,42 @@ namespace {
 constexpr int64_t kNewTokens = 8;
 
 // What stands before and after the haystack.
-absl::StatusOr<std::pair<std::string, std::string>> Frame(
-    const Tokenizer& tokenizer) {
+struct Frame {
+  std::vector<int32_t> before, after;
+};
+
+absl::StatusOr<Frame> MakeFrame(const Tokenizer& tokenizer) {
   constexpr char kHaystack[] = "<<haystack>>";
-  constexpr char kAnswer[] = "The pass key is";
+  constexpr char kAnswer[] =
+      "The special magic number for long-context mentioned in the provided "
+      "text is";
   const std::string content = absl::StrCat(
-      "There is a pass key hidden in this text. Find it and "
-      "remember it.\n\n",
-      kHaystack, "\n\nWhat is the pass key?");
+      "A special magic number is hidden within the following text. Make sure "
+      "to memorize it. I will quiz you about the number afterwards.\n",
+      kHaystack,
+      "\nWhat is the special magic number for long-context mentioned in the "
+      "provided text?");
   std::string text = absl::StrCat(content, "\n");
   const absl::StatusOr<ChatTemplate> chat = ChatTemplate::Create(tokenizer);
   if (chat.ok()) {
     REPRO_ASSIGN_OR_RETURN(text, chat->Render({{"user", content}}, true));
   }
   const size_t at = text.find(kHaystack);
-  return std::make_pair(
-      text.substr(0, at),
-      absl::StrCat(text.substr(at + sizeof(kHaystack) - 1), kAnswer));
+  const EncodeOptions special = {/*add_special_tokens=*/false,
+                                 /*parse_special=*/true};
+  Frame frame;
+  REPRO_ASSIGN_OR_RETURN(frame.before,
+                         tokenizer.Encode(text.substr(0, at), special));
+  REPRO_ASSIGN_OR_RETURN(
+      frame.after,
+      tokenizer.Encode(
+          absl::StrCat(text.substr(at + sizeof(kHaystack) - 1), kAnswer),
+          special));
+  // A template writes its own.
+  if (!chat.ok() && tokenizer.bos()) {
+    frame.before.insert(frame.before.begin(), *tokenizer.bos());
+  }
+  return frame;
 }
 
 absl::StatusOr<std::string> Greedy(const lm::LanguageModel& model,
@@ -99,40 +118,28 @@ absl::StatusOr<NiahPrompt> MakeNiahPrompt(const Tokenizer& tokenizer,
     return absl::InvalidArgumentError(
         absl::StrCat("needle: depth ", depth, ", expected 0 to 1"));
   }
-  REPRO_ASSIGN_OR_RETURN(const auto frame, Frame(tokenizer));
-  const EncodeOptions special = {/*add_special_tokens=*/false,
-                                 /*parse_special=*/true};
+  REPRO_ASSIGN_OR_RETURN(const Frame frame, MakeFrame(tokenizer));
   const EncodeOptions plain = {/*add_special_tokens=*/false,
                                /*parse_special=*/false};
-  REPRO_ASSIGN_OR_RETURN(const std::vector<int32_t> before,
-                         tokenizer.Encode(frame.first, special));
-  REPRO_ASSIGN_OR_RETURN(const std::vector<int32_t> after,
-                         tokenizer.Encode(frame.second, special));
   REPRO_ASSIGN_OR_RETURN(
       const std::vector<int32_t> needle,
-      tokenizer.Encode(absl::StrCat("The pass key is ", key, ". Remember it. ",
-                                    key, " is the pass key. "),
-                       plain));
+      tokenizer.Encode(
+          absl::StrCat("One of the special magic numbers for long-context is: ",
+                       key, ". "),
+          plain));
   REPRO_ASSIGN_OR_RETURN(const std::vector<int32_t> once,
                          tokenizer.Encode(haystack, plain));
-  const int64_t room =
-      length -
-      static_cast<int64_t>(before.size() + after.size() + needle.size());
-  if (room < 0 || once.empty()) {
+  const int64_t besides = static_cast<int64_t>(
+      frame.before.size() + frame.after.size() + needle.size());
+  const int64_t fill = length - besides;
+  if (fill < 0 || once.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "needle: a prompt of ", length, " tokens over a haystack of ",
-        once.size(), ": everything else takes ", length - room));
+        once.size(), ": everything else takes ", besides));
   }
   NiahPrompt prompt;
   prompt.key = key;
-  prompt.tokens = before;
-  if (tokenizer.bos() && (before.empty() || before[0] != *tokenizer.bos()) &&
-      !ChatTemplate::Create(tokenizer).ok() && room > 0) {
-    prompt.tokens.insert(prompt.tokens.begin(), *tokenizer.bos());
-  }
-  const int64_t fill =
-      length -
-      static_cast<int64_t>(prompt.tokens.size() + after.size() + needle.size());
+  prompt.tokens = frame.before;
   int64_t place = static_cast<int64_t>(depth * static_cast<double>(fill));
   for (; place > 0 && place < fill; ++place) {
     REPRO_ASSIGN_OR_RETURN(
@@ -146,7 +153,8 @@ absl::StatusOr<NiahPrompt> MakeNiahPrompt(const Tokenizer& tokenizer,
     }
     if (i < fill) prompt.tokens.push_back(once[i % once.size()]);
   }
-  prompt.tokens.insert(prompt.tokens.end(), after.begin(), after.end());
+  prompt.tokens.insert(prompt.tokens.end(), frame.after.begin(),
+                       frame.after.end());
   return prompt;
 }
 

@@ -1,4 +1,4 @@
-// Needle in a haystack for language models with a tokenizer: a passkey of
+// Needle in a haystack for language models with a tokenizer: a number of five
 // digits in a long text, asked for at its end, at controlled lengths and
 // depths, under any attention policy.
 #ifndef REPRO_COMMON_TESTBED_NIAH_H_
@@ -33,11 +33,12 @@ struct NiahPrompt {
   std::string key;  // five digits
 };
 
-// The prompt of exactly `length` tokens: an instruction, the haystack with
-// "The pass key is KEY. Remember it. KEY is the pass key." at its depth, moved
-// on to the next end of a sentence, and the question, in the model's chat
-// template if it has a known one; the answer's first words are given.
-// InvalidArgument: a length without room for the rest, a depth outside [0, 1].
+// The prompt of exactly `length` tokens in RULER's words (single needle, Hsieh
+// et al. 2024, arXiv 2404.06654): an instruction, the haystack with "One of the
+// special magic numbers for long-context is: KEY." at its depth, moved on to
+// the next end of a sentence, and the question, in the model's chat template if
+// it has a known one; the answer's first words are given. InvalidArgument: a
+// length without room for the rest, a depth outside [0, 1].
 absl::StatusOr<NiahPrompt> MakeNiahPrompt(const Tokenizer& tokenizer,
                                           absl::string_view haystack,
                                           int64_t length, double depth,

@@ -26,8 +26,9 @@ struct FlashParams {
   FlashMatrix k, v;  // num_keys rows of head_dim and value_dim
   // Only where each query has a key and value of its own: seq_len rows.
   FlashMatrix own_k, own_v;
-  FlashMatrix out;           // seq_len rows of value_dim
-  float* log_sum = nullptr;  // [batch, heads, seq_len], log sum exp(scale q.k)
+  FlashMatrix out;  // seq_len rows of value_dim
+  // [batch, heads, seq_len], log sum exp(scale q.k); null: forward leaves it.
+  float* log_sum = nullptr;
 
   FlashMatrix grad_out, grad_q, grad_own_k, grad_own_v;
   // Where queries have own keys, backward adds to these: the rows of keys are
@@ -36,6 +37,8 @@ struct FlashParams {
   float* delta = nullptr;  // [batch, heads, seq_len], sum of grad_out * out
 
   int batch = 0, heads = 0;  // their product fits in an int
+  // Heads of q that share one of k and v; backward has 1 only.
+  int heads_per_key_head = 1;
   int seq_len = 0, num_keys = 0;
   int head_dim = 0, value_dim = 0;  // multiples of 8 up to 128
   float scale = 0;                  // positive

@@ -5,21 +5,24 @@
 //   kOwn                   each query also sees one key and value of its own
 //   First(t), End(t)       query t sees keys First(t) <= j < End(t); neither
 //                          falls as t grows. Without own keys, t sees key t.
-//   FirstQuery(j),         the queries that see key j
+//   FirstQuery(j),         the queries that see key j, for backward
 //   EndQuery(j, seq_len)
+// and may have, for forward alone,
+//   kLong                  walks are long; where it is not given, kOwn
+//   SinkEnd()              query t also sees the keys j < SinkEnd(), if before
+//                          End(t)
 //
 // Groups of four warps, each with 64 queries, walk over tiles of keys from the
 // last that a query of the block sees to the first; tiles come by cp.async.
 //
-// With own keys walks are long: two groups, tiles of 128 keys, and the product
-// with one tile's values runs while the next tile's scores are exponentiated.
+// Long walks: two groups, tiles of 128 keys, and the product with one tile's
+// values runs while the next tile's scores are exponentiated.
 // For D = 128 a thread has 64 registers of sums, 64 of scores, 32 of weights
 // and 32 of queries, so that one block fills an SM; its shared memory is five
 // times 128 rows, 160 KB: the queries, two tiles of keys and two of values, of
-// which one each holds the own ones at the start. Every row has a finite
-// maximum from there on.
+// which one each holds the own ones, if any, at the start.
 //
-// Without, walks are short: one group, tiles of 64 keys, three of them in
+// Short walks: one group, tiles of 64 keys, three of them in
 // shared memory, and several blocks an SM, which hide one another's waits (four
 // for D = 64: 56 KB, at most 128 registers; on an H100 15% faster than two of
 // two groups). A group skips the tiles that its rows do not see, a warp the
@@ -28,6 +31,7 @@
 #define REPRO_KERNELS_FLASH_FORWARD_H_
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/flash/flash.h"
 #include "kernels/flash/mma.h"
@@ -37,14 +41,32 @@ namespace flash {
 
 constexpr int kGroupThreads = 128;
 constexpr int kGroupRows = 64;  // that a group of four warps works for
-// Of a block, by Mask::kOwn.
-constexpr int Groups(bool own) { return own ? 2 : 1; }
+// Of a block: two for long walks, and in backward for own keys.
+constexpr int Groups(bool two) { return two ? 2 : 1; }
 constexpr float kLog2E = 1.4426950408889634f;
+// Below every product, and finite so that differences are numbers in rows that
+// have seen no key.
+constexpr float kLowest = -1e30f;
 
-// By Mask::kOwn: rows of forward's tiles, and how many tiles there are of keys
-// and of values each.
-constexpr int ForwardTile(bool own) { return own ? 128 : 64; }
-constexpr int ForwardStages(bool own) { return own ? 2 : 3; }
+// Rows of forward's tiles, and how many tiles there are of keys and of values
+// each.
+constexpr int ForwardTile(bool long_walk) { return long_walk ? 128 : 64; }
+constexpr int ForwardStages(bool long_walk) { return long_walk ? 2 : 3; }
+
+template <typename Mask, typename = void>
+struct IsLong : std::bool_constant<Mask::kOwn> {};
+template <typename Mask>
+struct IsLong<Mask, std::void_t<decltype(Mask::kLong)>>
+    : std::bool_constant<Mask::kLong> {};
+template <typename Mask, typename = void>
+struct HasSink : std::false_type {};
+template <typename Mask>
+struct HasSink<Mask, std::void_t<decltype(&Mask::SinkEnd)>> : std::true_type {};
+template <typename Mask>
+__device__ inline int SinkEnd(const Mask& mask) {
+  if constexpr (HasSink<Mask>::value) return mask.SinkEnd();
+  return 0;
+}
 
 template <typename T>
 __device__ inline T* Head(const FlashMatrix& m, int64_t batch, int64_t head) {
@@ -53,17 +75,20 @@ __device__ inline T* Head(const FlashMatrix& m, int64_t batch, int64_t head) {
 }
 
 // -infinity where the column is not in its row's [begin, end), both counted
-// from the tile's first column, of columns 8 kBegin to 8 kEnd - 1.
-template <int kBegin, int kEnd, int kColumns8>
+// from the tile's first column, of columns 8 kBegin to 8 kEnd - 1. kSink: those
+// below both `sink` and the end stay, too.
+template <int kBegin, int kEnd, bool kSink = false, int kColumns8>
 __device__ inline void MaskScores(float (&scores)[kColumns8][4],
-                                  const int (&begin)[2], const int (&end)[2]) {
+                                  const int (&begin)[2], const int (&end)[2],
+                                  int sink = 0) {
   const int column = threadIdx.x % 4 * 2;
 #pragma unroll
   for (int n = kBegin; n < kEnd; ++n) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int c = 8 * n + j % 2;
-      if (c < begin[j / 2] - column || c >= end[j / 2] - column) {
+      if ((c < begin[j / 2] - column && !(kSink && c < sink - column)) ||
+          c >= end[j / 2] - column) {
         scores[n][j] = -INFINITY;
       }
     }
@@ -94,28 +119,31 @@ __device__ inline void RowProducts(const uint32_t (&a)[kSteps][4],
 
 template <int kDim, typename Mask>
 constexpr int ForwardSharedBytes() {
-  constexpr bool kOwn = Mask::kOwn;
-  return (Groups(kOwn) * kGroupRows +
-          ForwardStages(kOwn) * 2 * ForwardTile(kOwn)) *
+  constexpr bool kLong = IsLong<Mask>::value;
+  return (Groups(kLong) * kGroupRows +
+          ForwardStages(kLong) * 2 * ForwardTile(kLong)) *
          kDim * 2;
 }
 
 template <typename T, int kDim, typename Mask>
 __global__ __launch_bounds__(
-    Groups(Mask::kOwn) * kGroupThreads,
-    kDim == 64 && !Mask::kOwn
+    Groups(IsLong<Mask>::value) * kGroupThreads,
+    kDim == 64 && !IsLong<Mask>::value
         ? 4
         : 1) void ForwardKernel(const __grid_constant__ FlashParams p,
                                 const Mask mask) {
-  constexpr int kGroups = Groups(Mask::kOwn);
+  constexpr bool kLong = IsLong<Mask>::value;
+  constexpr bool kSink = HasSink<Mask>::value;
+  static_assert(kLong || !Mask::kOwn, "own keys come with long walks");
+  constexpr int kGroups = Groups(kLong);
   constexpr int kThreads = kGroups * kGroupThreads;
   constexpr int kBlock = kGroups * kGroupRows;
-  constexpr int kTile = ForwardTile(Mask::kOwn);
+  constexpr int kTile = ForwardTile(kLong);
   static_assert(!Mask::kOwn || kBlock == kTile, "a tile holds the own rows");
   using Scores = float[kTile / 8][4];
   using Pair = float[2];
   extern __shared__ __align__(1024) char shared[];
-  constexpr int kStages = ForwardStages(Mask::kOwn);
+  constexpr int kStages = ForwardStages(kLong);
   constexpr int kTileBytes = kTile * kDim * 2;
   const uint32_t q_tile = SharedAddress(shared);
   const uint32_t k_tiles = q_tile + kBlock * kDim * 2;
@@ -125,20 +153,26 @@ __global__ __launch_bounds__(
   const int num_blocks = (p.seq_len + kBlock - 1) / kBlock;
   int block = blockIdx.x % num_blocks;
   // The longest first.
-  if (Mask::kOwn) block = num_blocks - 1 - block;
+  if (kLong) block = num_blocks - 1 - block;
   const int batch_head = blockIdx.x / num_blocks;
   const int batch = batch_head / p.heads, head = batch_head % p.heads;
   const int first = block * kBlock;
   const int last = min(first + kBlock, p.seq_len) - 1;
-  const T* k = Head<T>(p.k, batch, head);
-  const T* v = Head<T>(p.v, batch, head);
+  const T* k = Head<T>(p.k, batch, head / p.heads_per_key_head);
+  const T* v = Head<T>(p.v, batch, head / p.heads_per_key_head);
 
   const int begin_tile = mask.First(first) / kTile;
   const int end_tile = (mask.End(last) + kTile - 1) / kTile;
-  const int tiles = end_tile - begin_tile;
+  // Then those of the sinks, the last first, too.
+  const int sink_tiles = min((SinkEnd(mask) + kTile - 1) / kTile, begin_tile);
+  const int window_tiles = end_tile - begin_tile;
+  const int tiles = window_tiles + sink_tiles;
   const auto k_tile = [&](int i) { return k_tiles + i % kStages * kTileBytes; };
   const auto v_tile = [&](int i) { return v_tiles + i % kStages * kTileBytes; };
-  const auto first_key = [&](int i) { return (end_tile - 1 - i) * kTile; };
+  const auto first_key = [&](int i) {
+    return (kSink && i >= window_tiles ? tiles - 1 - i : end_tile - 1 - i) *
+           kTile;
+  };
   const auto load_k = [&](int i) {
     if (i >= tiles) return;
     LoadTile<kTile, kDim, kThreads>(k_tile(i), k, p.k.row_stride, first_key(i),
@@ -152,14 +186,16 @@ __global__ __launch_bounds__(
   LoadTile<kBlock, kDim, kThreads>(q_tile, Head<T>(p.q, batch, head),
                                    p.q.row_stride, first, p.seq_len,
                                    p.head_dim);
-  if constexpr (Mask::kOwn) {
-    // Where tiles 1 will be.
-    LoadTile<kBlock, kDim, kThreads>(k_tile(1), Head<T>(p.own_k, batch, head),
-                                     p.own_k.row_stride, first, p.seq_len,
-                                     p.head_dim);
-    LoadTile<kBlock, kDim, kThreads>(v_tile(1), Head<T>(p.own_v, batch, head),
-                                     p.own_v.row_stride, first, p.seq_len,
-                                     p.value_dim);
+  if constexpr (kLong) {
+    if constexpr (Mask::kOwn) {
+      // Where tiles 1 will be.
+      LoadTile<kBlock, kDim, kThreads>(k_tile(1), Head<T>(p.own_k, batch, head),
+                                       p.own_k.row_stride, first, p.seq_len,
+                                       p.head_dim);
+      LoadTile<kBlock, kDim, kThreads>(v_tile(1), Head<T>(p.own_v, batch, head),
+                                       p.own_v.row_stride, first, p.seq_len,
+                                       p.value_dim);
+    }
     CommitLoads();
     load_k(0);
     CommitLoads();
@@ -175,12 +211,12 @@ __global__ __launch_bounds__(
 
   const uint32_t q_rows = q_tile + warp * 16 * 128;
   uint32_t q[kDim / 16][4];
-  if (Mask::kOwn) LoadOperand<kBlock>(q_rows, q);
+  if (kLong) LoadOperand<kBlock>(q_rows, q);
 
   const float scale = p.scale * kLog2E;
   float out[kDim / 8][4];
   Clear(out);
-  float maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+  float maximum[2] = {kLowest, kLowest}, sum[2] = {0, 0};
   if constexpr (Mask::kOwn) {
     RowProducts<T, kBlock>(q, k_tile(1) + warp * 16 * 128, maximum);
     // Summed over the four lanes at the end.
@@ -206,6 +242,7 @@ __global__ __launch_bounds__(
   const int group_end = mask.End(group + kGroupRows - 1);
   const int full_begin = mask.First(group + kGroupRows - 1);
   const int full_end = mask.End(group);
+  const int sink_end = SinkEnd(mask);
 
   // Scores to weights exp(score - maximum), with the maximum so far, which the
   // sums before are to be scaled down to by `decay`. With `partial`, only the
@@ -246,14 +283,16 @@ __global__ __launch_bounds__(
   };
   const auto weigh_tile = [&](Scores& scores, int i, Pair& decay) {
     const int key = first_key(i);
-    if (key >= full_begin && key + kTile <= full_end) {
+    if ((key >= full_begin || (kSink && key + kTile <= sink_end)) &&
+        key + kTile <= full_end) {
       weigh(scores, decay, std::false_type(), 0);
       return;
     }
     const int begin[2] = {mask.First(row) - key, mask.First(row + 8) - key};
     const int end[2] = {mask.End(row) - key, mask.End(row + 8) - key};
-    if constexpr (Mask::kOwn) {
-      MaskScores<0, kTile / 8>(scores, begin, end);
+    const int sink = sink_end - key;
+    if constexpr (kLong) {
+      MaskScores<0, kTile / 8, kSink>(scores, begin, end, sink);
       weigh(scores, decay, std::false_type(), 0);
     } else {
       // Walks are short, so most tiles are masked: each 16 columns that the
@@ -266,10 +305,16 @@ __global__ __launch_bounds__(
       unsigned active = 0;
       const auto columns = [&](auto n) {
         constexpr int kFirst = decltype(n)::value * 8;
-        if (kFirst >= see_end || kFirst + 16 <= see_begin) return;
+        if (kFirst >= see_end ||
+            (kFirst + 16 <= see_begin && !(kSink && kFirst < sink))) {
+          return;
+        }
         active |= 1u << kFirst / 16;
-        if (kFirst >= whole_begin && kFirst + 16 <= whole_end) return;
-        MaskScores<kFirst / 8, kFirst / 8 + 2>(scores, begin, end);
+        if ((kFirst >= whole_begin || (kSink && kFirst + 16 <= sink)) &&
+            kFirst + 16 <= whole_end) {
+          return;
+        }
+        MaskScores<kFirst / 8, kFirst / 8 + 2, kSink>(scores, begin, end, sink);
       };
       columns(std::integral_constant<int, 0>());
       columns(std::integral_constant<int, 2>());
@@ -293,7 +338,7 @@ __global__ __launch_bounds__(
     AddTransposed<T, kTile>(out, weights, v_tile(i));
     CommitProducts();
   };
-  if constexpr (Mask::kOwn) {
+  if constexpr (kLong) {
     // The scores of tile i and the values of tile i - 1 at a time, while the
     // next of both are on their way.
     const auto arrive = [&](int i) {
@@ -341,7 +386,10 @@ __global__ __launch_bounds__(
       load_v(i + kStages - 1);
       CommitLoads();
       const int key = first_key(i);
-      if (key >= group_end || key + kTile <= group_begin) continue;
+      if (key >= group_end ||
+          (key + kTile <= group_begin && !(kSink && key < sink_end))) {
+        continue;
+      }
       StartProducts();
       // Queries in registers would not pay for a few tiles.
       MultiplyShared<T, kBlock, kTile, kDim / 16>(scores, q_tile + group_rows,
@@ -367,14 +415,14 @@ __global__ __launch_bounds__(
       out[n][2 * r + 1] *= inverse;
     }
     const int t = row + 8 * r;
-    if (lane % 4 == 0 && t < p.seq_len) {
+    if (lane % 4 == 0 && t < p.seq_len && p.log_sum != nullptr) {
       p.log_sum[int64_t{batch_head} * p.seq_len + t] =
           maximum[r] * p.scale + __logf(sum[r]);
     }
   }
   // Through shared memory, for stores of whole lines, once all have done with
   // the queries.
-  if (!Mask::kOwn) __syncthreads();
+  if (!kLong) __syncthreads();
   StoreAccumulator<T, kBlock>(q_rows, out);
   __syncwarp();
   StoreRows<kBlock, kDim>(q_rows, Head<T>(p.out, batch, head), p.out.row_stride,
@@ -383,7 +431,7 @@ __global__ __launch_bounds__(
 
 template <typename T, int kDim, typename Mask>
 cudaError_t LaunchForward(const FlashParams& p, const Mask& mask) {
-  constexpr int kGroups = Groups(Mask::kOwn);
+  constexpr int kGroups = Groups(IsLong<Mask>::value);
   constexpr int kRows = kGroups * kGroupRows;
   constexpr int kBytes = ForwardSharedBytes<kDim, Mask>();
   const auto kernel = ForwardKernel<T, kDim, Mask>;

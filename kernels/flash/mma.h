@@ -227,6 +227,25 @@ __device__ inline void LoadOperand(uint32_t rows, uint32_t (&a)[kSteps][4]) {
   }
 }
 
+// x += a b for a warp, over 16: a of 16 rows, b of 8 columns.
+template <typename T>
+__device__ inline void MmaSync(float (&x)[4], const uint32_t (&a)[4],
+                               uint32_t b0, uint32_t b1) {
+  if constexpr (std::is_same<T, __half>::value) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(x[0]), "+f"(x[1]), "+f"(x[2]), "+f"(x[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(x[0]), "+f"(x[1]), "+f"(x[2]), "+f"(x[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+}
+
 #ifdef REPRO_FLASH_WGMMA
 
 // Matrix descriptor of what starts `offset` bytes behind an address, in the
@@ -347,26 +366,6 @@ __device__ inline void Wgmma(float (&x)[8][4], uint64_t a, uint64_t b) {
 #undef REPRO_R32
 #undef REPRO_X32
 #undef REPRO_X4
-
-#else  // mma.sync
-
-template <typename T>
-__device__ inline void MmaSync(float (&x)[4], const uint32_t (&a)[4],
-                               uint32_t b0, uint32_t b1) {
-  if constexpr (std::is_same<T, __half>::value) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(x[0]), "+f"(x[1]), "+f"(x[2]), "+f"(x[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  } else {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(x[0]), "+f"(x[1]), "+f"(x[2]), "+f"(x[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  }
-}
 
 #endif  // REPRO_FLASH_WGMMA
 
