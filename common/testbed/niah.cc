@@ -124,8 +124,9 @@ absl::StatusOr<NiahPrompt> MakeNiahPrompt(const Tokenizer& tokenizer,
   REPRO_ASSIGN_OR_RETURN(
       const std::vector<int32_t> needle,
       tokenizer.Encode(
-          absl::StrCat("One of the special magic numbers for long-context is: ",
-                       key, ". "),
+          absl::StrCat(
+              " One of the special magic numbers for long-context is: ", key,
+              "."),
           plain));
   REPRO_ASSIGN_OR_RETURN(const std::vector<int32_t> once,
                          tokenizer.Encode(haystack, plain));

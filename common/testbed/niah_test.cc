@@ -63,7 +63,7 @@ std::string Text(const Tokenizer& tokenizer, const NiahPrompt& prompt) {
 }
 
 constexpr char kNeedle[] =
-    "One of the special magic numbers for long-context is: 12345. ";
+    " One of the special magic numbers for long-context is: 12345.";
 
 TEST(NiahPromptTest, HasTheLengthAndTheNeedleAtItsDepth) {
   const auto tokenizer = ByteTokenizer();
@@ -80,7 +80,7 @@ TEST(NiahPromptTest, HasTheLengthAndTheNeedleAtItsDepth) {
     const size_t question = text.find("\nWhat is the special");
     ASSERT_NE(needle, std::string::npos) << text;
     ASSERT_NE(question, std::string::npos);
-    EXPECT_EQ(text.find("12345"), needle + sizeof(kNeedle) - 8);
+    EXPECT_EQ(text.find("12345"), needle + sizeof(kNeedle) - 7);
     EXPECT_EQ(text.substr(text.size() - 16), "provided text is");
     // Taking the needle out leaves the haystack, over and over.
     std::string rest = text;
