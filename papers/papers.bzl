@@ -3,6 +3,7 @@
 # One line a paper: its folder under papers/.
 PAPERS = [
     "based",
+    "duo_attention",
     "flowformer",
     "hip_attention",
     "lightning_attention",

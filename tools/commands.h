@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/claims/runner.h"
+#include "common/lm/sampler.h"
 
 // The commands of the `repro` program, one function each. They print to stdout,
 // tell progress on stderr and return the exit code, or an error that main()
@@ -106,6 +107,45 @@ struct EvaluateCommandOptions {
 // under each policy at each budget.
 absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
                                     Format format);
+
+inline constexpr char kDefaultModelName[] = "smollm2-135m-instruct";
+
+// A language model under a policy.
+struct ModelOptions {
+  std::string model = kDefaultModelName;  // or a .gguf file or a folder
+  std::string policy = "dense";
+  std::string policy_options;  // "a=1,b=2"
+  std::string device = "cpu";
+  int threads = 0;
+};
+
+struct GenerateCommandOptions {
+  ModelOptions model;
+  std::string prompt;  // "-": the standard input
+  bool raw = false;    // the prompt as it is, not as a user's turn of a chat
+  std::string system;  // message of the chat; empty: the template's own
+  int64_t max_tokens = 256;
+  std::vector<std::string> stop;
+  lm::SamplingOptions sampling;
+  bool logprobs = false;  // of each token, and sampling.top_logprobs others
+};
+// Prints the text as it comes, tokens a second on stderr.
+absl::StatusOr<int> GenerateCommand(const GenerateCommandOptions& options,
+                                    Format format);
+
+struct ServeCommandOptions {
+  ModelOptions model;
+  std::string host = "127.0.0.1";
+  int port = 8080;      // 0: any free one
+  std::string api_key;  // empty: none is asked for
+  int64_t max_running = 16;
+  int64_t max_waiting = 64;
+  int64_t max_cached_tokens = 32768;  // of all that run
+  int64_t max_tokens = 4096;          // that a request may ask for
+  int64_t max_seconds = 600;          // of one answer
+};
+// An OpenAI-compatible server until g_stop.
+absl::StatusOr<int> ServeCommand(const ServeCommandOptions& options);
 
 // Packs this program, the kernels that were built beside it and the assets of
 // `papers` ("kernels": none) for a machine without Bazel, as `out`.

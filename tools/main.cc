@@ -1,6 +1,7 @@
 // The `repro` program: measures what the papers report. See README.md.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
@@ -57,6 +58,31 @@ void AddOut(CLI::App* command, std::string* out_dir) {
   command->add_option("--out", *out_dir, "folder of results and reports")
       ->capture_default_str()
       ->type_name("DIR");
+}
+
+// What `generate` and `serve` have in common.
+void AddModel(CLI::App* command, ModelOptions* options) {
+  command
+      ->add_option("--model", options->model,
+                   "a .gguf file, a folder with config.json, or the default")
+      ->capture_default_str()
+      ->type_name("MODEL");
+  command
+      ->add_option(
+          "--policy", options->policy,
+          "how tokens attend and what is kept; a wrong name lists them")
+      ->capture_default_str()
+      ->type_name("NAME");
+  command
+      ->add_option("--policy-options", options->policy_options,
+                   "as sink=4,recent=256")
+      ->type_name("A=1,B=2");
+  command->add_option("--device", options->device, "cpu, cuda or cuda:N")
+      ->capture_default_str()
+      ->type_name("DEVICE");
+  command->add_option("--threads", options->threads, "default: all cores")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
 }
 
 int Main(int argc, char** argv) {
@@ -375,6 +401,109 @@ int Main(int argc, char** argv) {
       ->type_name("N");
   AddFormat(evaluate_command, &format);
   evaluate_command->callback([&] { code = EvaluateCommand(evaluate, format); });
+
+  GenerateCommandOptions generate;
+  int64_t top_logprobs = -1;
+  CLI::App* generate_command = app.add_subcommand(
+      "generate", "Text from a local language model under a policy");
+  generate_command
+      ->add_option("prompt", generate.prompt,
+                   "what a user says; - is the standard input")
+      ->required()
+      ->type_name("PROMPT");
+  AddModel(generate_command, &generate.model);
+  generate_command->add_flag(
+      "--raw,!--chat", generate.raw,
+      "go on with the prompt as it is; else it is a user's turn, written as "
+      "the model's chat template has it");
+  generate_command
+      ->add_option("--system", generate.system, "system message of the chat")
+      ->type_name("TEXT");
+  generate_command
+      ->add_option("--max-tokens", generate.max_tokens, "of the answer")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+      ->capture_default_str()
+      ->type_name("N");
+  generate_command
+      ->add_option("--stop", generate.stop,
+                   "end before this text (several: give it again)")
+      ->type_name("TEXT")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  generate_command
+      ->add_option("--temperature", generate.sampling.temperature,
+                   "of the draw; 0: the most likely token")
+      ->capture_default_str()
+      ->type_name("T");
+  generate_command
+      ->add_option("--top-k", generate.sampling.top_k,
+                   "draw from the k most likely; 0: all")
+      ->capture_default_str()
+      ->type_name("K");
+  generate_command
+      ->add_option("--top-p", generate.sampling.top_p,
+                   "from the most likely that reach this sum")
+      ->capture_default_str()
+      ->type_name("P");
+  generate_command
+      ->add_option("--min-p", generate.sampling.min_p,
+                   "from those at least this often as likely as the first")
+      ->capture_default_str()
+      ->type_name("P");
+  generate_command
+      ->add_option("--repetition-penalty", generate.sampling.repetition_penalty,
+                   "above 1: seen tokens become less likely")
+      ->capture_default_str()
+      ->type_name("X");
+  generate_command->add_option("--seed", generate.sampling.seed, "of the draw")
+      ->capture_default_str()
+      ->type_name("SEED");
+  generate_command
+      ->add_option("--logprobs", top_logprobs,
+                   "print each token's log-probability beside those of the N "
+                   "most likely")
+      ->check(CLI::Range(0, 100))
+      ->type_name("N");
+  AddFormat(generate_command, &format);
+  generate_command->callback([&] {
+    generate.logprobs = top_logprobs >= 0;
+    generate.sampling.top_logprobs = std::max<int64_t>(top_logprobs, 0);
+    code = GenerateCommand(generate, format);
+  });
+
+  ServeCommandOptions serve;
+  CLI::App* serve_command = app.add_subcommand(
+      "serve", "An OpenAI-compatible server of a local language model");
+  AddModel(serve_command, &serve.model);
+  serve_command
+      ->add_option("--host", serve.host,
+                   "address to listen on; 0.0.0.0 is the whole network")
+      ->capture_default_str()
+      ->type_name("HOST");
+  serve_command->add_option("--port", serve.port, "0: any free one")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str()
+      ->type_name("PORT");
+  serve_command
+      ->add_option(
+          "--api-key", serve.api_key,
+          "what clients must give as a Bearer token (default: nothing)")
+      ->envname("REPRO_API_KEY")
+      ->type_name("KEY");
+  const auto limit = [&](const char* name, int64_t* value, const char* help) {
+    serve_command->add_option(name, *value, help)
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+        ->capture_default_str()
+        ->type_name("N");
+  };
+  limit("--max-running", &serve.max_running, "sequences in one step");
+  limit("--max-waiting", &serve.max_waiting,
+        "requests that wait; more are refused");
+  limit("--max-cached-tokens", &serve.max_cached_tokens,
+        "of all that run, prompts and answers; others wait");
+  limit("--max-tokens", &serve.max_tokens, "that a request may ask for");
+  limit("--max-seconds", &serve.max_seconds, "of one answer");
+  serve_command->callback([&] { code = ServeCommand(serve); });
 
   CLI::App* doctor_command = app.add_subcommand(
       "doctor", "What this machine has and lacks, and what that rules out");

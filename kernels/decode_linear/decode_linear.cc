@@ -87,7 +87,7 @@ TORCH_LIBRARY_FRAGMENT(repro, m) {
   m.def(
       "decode_linear_composed(Tensor(a!) out, Tensor x, Tensor weight, Tensor? "
       "norm, float eps, Tensor? bias, int use) -> ()");
-  // One token, on CUDA.
+  // Of one token: a kernel of its own on CUDA.
   m.def(
       "decode_linear_vector(Tensor(a!) out, Tensor x, Tensor weight, Tensor? "
       "norm, float eps, Tensor? bias, int use) -> ()");

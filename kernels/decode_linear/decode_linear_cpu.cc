@@ -35,5 +35,7 @@ TORCH_LIBRARY_IMPL(repro, CompositeExplicitAutograd, m) {
   m.impl("decode_linear_composed", Composed);
 }
 
+TORCH_LIBRARY_IMPL(repro, CPU, m) { m.impl("decode_linear_vector", Composed); }
+
 }  // namespace
 }  // namespace repro

@@ -180,7 +180,7 @@ class EndToEndTest(unittest.TestCase):
   def test_every_command_has_help(self):
     self.assertIn("Exit codes", self.repro("--help").stdout)
     for command in ("run", "list", "show", "fetch", "report", "compare",
-                    "metric", "doctor", "exec"):
+                    "metric", "doctor", "exec", "generate", "serve"):
       self.assertIn("--help", self.repro(command, "--help").stdout)
 
   def test_results_of_another_make_are_named_and_left_out(self):
@@ -228,6 +228,20 @@ class EndToEndTest(unittest.TestCase):
     self.repro("metric", "accuracy", "--predictions", predictions,
                "--references", short, code=2)
     self.assertIn("roc_auc", self.repro("metric").stdout)
+
+  def test_generate_says_what_is_wrong(self):
+    for arguments, expected in [
+        (["x", "--temperature", "-1"], "temperature is -1"),
+        (["x", "--top-p", "0"], "top_p is 0"),
+        (["x", "--model", self.folder + "/none"], "none"),
+        (["x", "--device", "abacus"], "abacus"),
+    ]:
+      err = self.repro("generate", *arguments, code=2).stderr.strip()
+      self.assertIn(expected, err)
+      self.assertEqual(len(err.splitlines()), 1, err)
+    self.repro("generate", code=2)
+    err = self.repro("serve", "--model", self.folder + "/none", code=2).stderr
+    self.assertIn("none", err)
 
   def test_exec_says_what_came_of_a_program(self):
     def write(name, text):
