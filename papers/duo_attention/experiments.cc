@@ -256,8 +256,8 @@ absl::Status RecordAll(ExperimentRun& run, const Quantities& quantities,
 
 // ---------------------------------------------------------- full scale (GPU)
 
-using Measure = void (*)(SpeedCase, const SpeedRun&, std::vector<double>*,
-                         std::string*);
+using Measure = void (*)(const SpeedCase&, const SpeedRun&,
+                         std::vector<double>*, std::string*);
 
 absl::Status MeasureSpeed(ExperimentRun& run, Measure measure) {
   REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));

@@ -129,7 +129,7 @@ absl::StatusOr<SpeedCase> ParseSpeedCase(const std::string& name) {
   return c;
 }
 
-void MeasureDecode(SpeedCase c, const SpeedRun& run,
+void MeasureDecode(const SpeedCase& c, const SpeedRun& run,
                    std::vector<double>* samples, std::string* scale) {
   const lm::LanguageModel& model = Model(run, c.model, 0);
   const lm::ModelConfig& config = model.config();
@@ -161,7 +161,7 @@ void MeasureDecode(SpeedCase c, const SpeedRun& run,
   }
 }
 
-void MeasurePrefill(SpeedCase c, const SpeedRun& run,
+void MeasurePrefill(const SpeedCase& c, const SpeedRun& run,
                     std::vector<double>* samples, std::string* scale) {
   const int64_t all = ModelShape(c.model)->num_layers;
   const lm::LanguageModel& model = Model(run, c.model, 2);
@@ -198,7 +198,7 @@ void MeasurePrefill(SpeedCase c, const SpeedRun& run,
                         all / config.num_layers);
 }
 
-void MeasurePrefillMemory(SpeedCase c, const SpeedRun& run,
+void MeasurePrefillMemory(const SpeedCase& c, const SpeedRun& run,
                           std::vector<double>* samples, std::string* scale) {
   const lm::LanguageModel& model = Model(run, c.model, 0);
   const lm::ModelConfig& config = model.config();
@@ -226,7 +226,7 @@ void MeasurePrefillMemory(SpeedCase c, const SpeedRun& run,
   *scale = "the last chunk through one layer; weights and caches of all";
 }
 
-void MeasureAllocated(SpeedCase c, const SpeedRun& run,
+void MeasureAllocated(const SpeedCase& c, const SpeedRun& run,
                       std::vector<double>* samples, std::string* scale) {
   const lm::LanguageModel& model = Model(run, c.model, 0);
   const lm::ModelConfig& config = model.config();
@@ -247,7 +247,7 @@ void MeasureAllocated(SpeedCase c, const SpeedRun& run,
   scale->clear();
 }
 
-void MeasureCapacityReal(SpeedCase c, const SpeedRun& run,
+void MeasureCapacityReal(const SpeedCase& c, const SpeedRun& run,
                          std::vector<double>* samples, std::string* scale) {
   const lm::LanguageModel& model = Model(run, c.model, 0);
   const lm::ModelConfig& config = model.config();

@@ -45,27 +45,27 @@ struct SpeedRun {
 // Milliseconds of a token of greedy decoding after `tokens` tokens, the median
 // of 8 steps of a captured graph. Layers share caches where all together would
 // take more than 40 GiB: what is read and computed stays the same.
-void MeasureDecode(SpeedCase c, const SpeedRun& run,
+void MeasureDecode(const SpeedCase& c, const SpeedRun& run,
                    std::vector<double>* samples, std::string* scale);
 
 // Seconds to read a prompt of `tokens` in chunks: of a model with 2 layers,
 // times layers / 2.
-void MeasurePrefill(SpeedCase c, const SpeedRun& run,
+void MeasurePrefill(const SpeedCase& c, const SpeedRun& run,
                     std::vector<double>* samples, std::string* scale);
 
 // Peak GiB: all weights and caches, and the activations of the last chunk.
-void MeasurePrefillMemory(SpeedCase c, const SpeedRun& run,
+void MeasurePrefillMemory(const SpeedCase& c, const SpeedRun& run,
                           std::vector<double>* samples, std::string* scale);
 
 // GiB in use, by the allocator, of a step of decoding after `tokens` tokens
 // with the authors' static cache.
-void MeasureAllocated(SpeedCase c, const SpeedRun& run,
+void MeasureAllocated(const SpeedCase& c, const SpeedRun& run,
                       std::vector<double>* samples, std::string* scale);
 
 // Millions of tokens that a 4-bit cache holds beside 16-bit weights when the
 // device's memory is full, verified by a step of decoding after them; c.tokens
 // limits it.
-void MeasureCapacityReal(SpeedCase c, const SpeedRun& run,
+void MeasureCapacityReal(const SpeedCase& c, const SpeedRun& run,
                          std::vector<double>* samples, std::string* scale);
 
 }  // namespace repro::duo
