@@ -20,8 +20,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include <type_traits>
-
+#include "kernels/flash/mma.h"
 #include "kernels/hierarchical_topk_mask/branches.h"
 #include "kernels/hierarchical_topk_mask/hierarchical_topk_mask_cuda.h"
 
@@ -33,24 +32,6 @@ constexpr int kThreads = 32 * kWarps;
 constexpr int kColumns = 4;  // groups of 8 keys whose loads are in flight
 constexpr int kRows = 16;    // sampled queries of one product
 constexpr int kBins = 256;
-
-template <typename T>
-__device__ void Multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                         uint32_t b1) {
-  if constexpr (std::is_same<T, __half>::value) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  } else {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  }
-}
 
 // Larger floats give larger integers.
 __device__ uint32_t Ordered(float x) {
@@ -227,8 +208,8 @@ __global__ void __launch_bounds__(kThreads)
           float sum[4] = {0, 0, 0, 0};
 #pragma unroll
           for (int s = 0; s < kSteps / 2; ++s) {
-            Multiply<T>(sum, a[2 * s], x[c][s].x, x[c][s].y);
-            Multiply<T>(sum, a[2 * s + 1], x[c][s].z, x[c][s].w);
+            flash::MmaSync<T>(sum, a[2 * s], x[c][s].x, x[c][s].y);
+            flash::MmaSync<T>(sum, a[2 * s + 1], x[c][s].z, x[c][s].w);
           }
           // Rows that are no query must not count.
           const int low = tile * kRows + column, high = low + 8;

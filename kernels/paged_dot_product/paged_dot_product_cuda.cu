@@ -21,8 +21,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include <type_traits>
-
+#include "kernels/flash/mma.h"
 #include "kernels/paged_dot_product/paged_dot_product_cuda.h"
 
 namespace repro {
@@ -39,26 +38,6 @@ static_assert(kWarpTokens % (8 * kColumns) == 0, "whole steps");
 
 __device__ float ToFloat(__half x) { return __half2float(x); }
 __device__ float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
-
-// Accumulates in registers as mma.m16n8k16 lays them out; rows of A beyond the
-// group are zero.
-template <typename T>
-__device__ void Multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                         uint32_t b1) {
-  if constexpr (std::is_same<T, __half>::value) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  } else {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  }
-}
 
 // A running maximum and the sum of exponentials below it.
 struct SoftmaxSum {
@@ -156,8 +135,8 @@ __global__ void __launch_bounds__(kThreads)
       float s[4] = {0, 0, 0, 0};
 #pragma unroll
       for (int i = 0; i < kSteps / 2; ++i) {
-        Multiply<T>(s, a[2 * i], k[c][i].x, k[c][i].y);
-        Multiply<T>(s, a[2 * i + 1], k[c][i].z, k[c][i].w);
+        flash::MmaSync<T>(s, a[2 * i], k[c][i].x, k[c][i].y);
+        flash::MmaSync<T>(s, a[2 * i + 1], k[c][i].z, k[c][i].w);
       }
       const int64_t token = first + 8 * c + 2 * quarter;
 #pragma unroll
