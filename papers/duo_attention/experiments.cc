@@ -30,7 +30,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/tensor/generator.h"
-#include "common/testbed/testbed.h"
+#include "common/testbed/experiment.h"
 #include "papers/duo_attention/gate_experiment.h"
 #include "papers/duo_attention/heads.h"
 #include "papers/duo_attention/memory.h"
@@ -306,20 +306,10 @@ REPRO_REGISTER_EXPERIMENT("duo_attention", "capacity_real",
 
 absl::Status MeasureHeads(ExperimentRun& run, const std::string& recipe,
                           GateExperiment experiment) {
-  REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
-  testbed::TrainingOptions training;
-  training.device = device;
-  training.progress = [&](int64_t done, int64_t total,
-                          const std::string& text) {
-    run.Progress(static_cast<double>(done), 2.0 * static_cast<double>(total),
-                 absl::StrCat("testbed: ", text));
-  };
-  training.cancelled = [&] { return run.Cancelled(); };
   REPRO_ASSIGN_OR_RETURN(const testbed::Testbed testbed,
-                         testbed::LoadOrTrainTestbed(
-                             recipe, testbed::DefaultCacheDir(), training));
+                         testbed::TestbedOfRun(run, recipe));
   experiment.names = NamesInClaims(run);
-  experiment.cancelled = training.cancelled;
+  experiment.cancelled = [&] { return run.Cancelled(); };
   Quantities quantities;
   std::string scale;
   for (size_t i = 0; i < run.seeds().size(); ++i) {

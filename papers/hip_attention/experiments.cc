@@ -27,7 +27,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/tensor/generator.h"
-#include "common/testbed/testbed.h"
+#include "common/testbed/experiment.h"
 #include "papers/hip_attention/hip_attention.h"
 #include "papers/hip_attention/latency.h"
 #include "papers/hip_attention/random_field.h"
@@ -377,7 +377,6 @@ REPRO_REGISTER_EXPERIMENT("hip_attention", "latency", Latency);
 
 // A claim's value is a policy's measure, less that of the policy `minus`.
 absl::Status MeasureRecall(ExperimentRun& run, const std::string& recipe) {
-  REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
   std::set<std::string> policies;
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string policy, run.Arg(*claim, "policy"));
@@ -385,17 +384,8 @@ absl::Status MeasureRecall(ExperimentRun& run, const std::string& recipe) {
     const absl::StatusOr<std::string> minus = run.Arg(*claim, "minus");
     if (minus.ok()) policies.insert(*minus);
   }
-  testbed::TrainingOptions training;
-  training.device = device;
-  training.cancelled = [&] { return run.Cancelled(); };
-  training.progress = [&](int64_t done, int64_t total,
-                          const std::string& text) {
-    run.Progress(0.5 * static_cast<double>(done) / static_cast<double>(total),
-                 1, absl::StrCat("training ", recipe, ": ", text));
-  };
   REPRO_ASSIGN_OR_RETURN(const testbed::Testbed testbed,
-                         testbed::LoadOrTrainTestbed(
-                             recipe, testbed::DefaultCacheDir(), training));
+                         testbed::TestbedOfRun(run, recipe));
   const RecallOptions options =
       RecallOptions::ForLength(testbed.recipe.context);
   std::map<std::string, std::vector<Recall>> recalls;

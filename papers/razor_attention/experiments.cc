@@ -22,7 +22,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/tensor/generator.h"
-#include "common/testbed/testbed.h"
+#include "common/testbed/experiment.h"
 #include "papers/razor_attention/decode.h"
 #include "papers/razor_attention/head_protection.h"
 #include "papers/razor_attention/head_scores.h"
@@ -365,7 +365,6 @@ double Evaluate(const Expression& e,
 }
 
 absl::Status MeasureProtection(ExperimentRun& run, const std::string& recipe) {
-  REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
   const std::vector<std::string> known = ProtectionPolicies();
   std::set<std::string> policies;
   for (const Claim* claim : run.claims()) {
@@ -377,17 +376,8 @@ absl::Status MeasureProtection(ExperimentRun& run, const std::string& recipe) {
       if (e.operation != 0) policies.insert(e.second);
     }
   }
-  testbed::TrainingOptions training;
-  training.device = device;
-  training.cancelled = [&] { return run.Cancelled(); };
-  training.progress = [&](int64_t done, int64_t total,
-                          const std::string& text) {
-    run.Progress(0.5 * static_cast<double>(done) / static_cast<double>(total),
-                 1, absl::StrCat("training ", recipe, ": ", text));
-  };
   REPRO_ASSIGN_OR_RETURN(const testbed::Testbed testbed,
-                         testbed::LoadOrTrainTestbed(
-                             recipe, testbed::DefaultCacheDir(), training));
+                         testbed::TestbedOfRun(run, recipe));
   ProtectionOptions options;
   options.length = testbed.recipe.context;
   options.probe_period = testbed.recipe.context / 4;

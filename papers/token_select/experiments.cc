@@ -23,7 +23,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/tensor/generator.h"
-#include "common/testbed/testbed.h"
+#include "common/testbed/experiment.h"
 #include "papers/token_select/extrapolation.h"
 #include "papers/token_select/infinite_bench_scores.h"
 #include "papers/token_select/selection.h"
@@ -255,18 +255,8 @@ REPRO_REGISTER_EXPERIMENT("token_select", "prompt_speed", PromptSpeed);
 // The value is the recall under the policy `value`, the effect what it has
 // more than that under `against`.
 absl::Status MeasureRecall(ExperimentRun& run) {
-  REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
-  testbed::TrainingOptions training;
-  training.device = device;
-  training.cancelled = [&] { return run.Cancelled(); };
-  training.progress = [&](int64_t done, int64_t total,
-                          const std::string& text) {
-    run.Progress(0.5 * static_cast<double>(done) / static_cast<double>(total),
-                 1, absl::StrCat("training testbed: ", text));
-  };
   REPRO_ASSIGN_OR_RETURN(const testbed::Testbed testbed,
-                         testbed::LoadOrTrainTestbed(
-                             "testbed", testbed::DefaultCacheDir(), training));
+                         testbed::TestbedOfRun(run, "testbed"));
   const ExtrapolationOptions options;
   std::map<std::string, std::vector<double>> recalls;  // by policy
   const auto measure = [&](const std::string& policy) -> absl::Status {
