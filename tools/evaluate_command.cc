@@ -3,29 +3,23 @@
 
 #include <algorithm>
 #include <iostream>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "common/assets/asset_store.h"
-#include "common/checkpoint/gguf.h"
 #include "common/data/io.h"
-#include "common/lm/default_model.h"
 #include "common/lm/model.h"
 #include "common/lm/perplexity.h"
 #include "common/lm/policy.h"
 #include "common/status/macros.h"
-#include "common/tensor/device.h"
 #include "common/testbed/niah.h"
-#include "common/tokenizer/loader.h"
 #include "tools/commands.h"
+#include "tools/language_model.h"
 #include "tools/terminal.h"
 
 namespace repro {
@@ -79,28 +73,15 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
           absl::StrCat("evaluate: budget ", budget, ", expected at least 5"));
     }
   }
-  lm::LoadOptions load;
-  REPRO_ASSIGN_OR_RETURN(load.device, ParseDevice(options.device));
-  ConfigureTorch(options.threads, /*deterministic=*/false);
-  std::string path = options.model;
-  if (path.empty()) {
-    const AssetStore store(AssetStoreOptions::FromEnvironment());
-    absl::StatusOr<LocatedAsset> asset = store.Locate(lm::DefaultModel());
-    if (absl::IsNotFound(asset.status())) {
-      asset = store.Fetch(lm::DefaultModel(), nullptr);
-    }
-    REPRO_RETURN_IF_ERROR(asset.status());
-    path = asset->path;
-  }
-  REPRO_ASSIGN_OR_RETURN(const std::unique_ptr<lm::LanguageModel> model,
-                         lm::LoadModel(path, load));
-  std::unique_ptr<Tokenizer> tokenizer;
-  if (absl::EndsWith(path, ".gguf")) {
-    REPRO_ASSIGN_OR_RETURN(const auto file, OpenGguf(path));
-    REPRO_ASSIGN_OR_RETURN(tokenizer, TokenizerFromGguf(*file));
-  } else {
-    REPRO_ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(path));
-  }
+  ModelOptions model_options;
+  if (!options.model.empty()) model_options.model = options.model;
+  model_options.device = options.device;
+  model_options.threads = options.threads;
+  bool missing = false;
+  REPRO_ASSIGN_OR_RETURN(const RunnableModel runnable,
+                         LoadRunnableModel(model_options, &missing));
+  const lm::LanguageModel& model = *runnable.model;
+  const Tokenizer& tokenizer = *runnable.tokenizer;
 
   testbed::NiahConfig niah;
   niah.lengths = options.lengths;
@@ -115,7 +96,7 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
   // sentences over and over.
   at::Tensor perplexity_tokens;
   if (!options.text_path.empty()) {
-    REPRO_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer->Encode(text));
+    REPRO_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text));
     const int64_t most =
         *std::max_element(options.lengths.begin(), options.lengths.end());
     ids.resize(std::min<size_t>(ids.size(), most));
@@ -137,10 +118,10 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
     REPRO_ASSIGN_OR_RETURN(const lm::PolicyOptions policy_options,
                            lm::PolicyOptions::Parse(row.options));
     REPRO_ASSIGN_OR_RETURN(const lm::StateFactory factory,
-                           lm::PreparePolicy(row.name, policy_options, *model));
+                           lm::PreparePolicy(row.name, policy_options, model));
     REPRO_ASSIGN_OR_RETURN(
         const std::vector<testbed::NiahCell> cells,
-        testbed::EvaluateNiah(*model, *tokenizer, factory, niah));
+        testbed::EvaluateNiah(model, tokenizer, factory, niah));
     std::vector<std::string> values = {row.label};
     double sum = 0;
     for (size_t l = 0; l < options.lengths.size(); ++l) {
@@ -157,7 +138,7 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
     if (perplexity_tokens.defined()) {
       values.push_back(absl::StrFormat(
           "%.3f",
-          lm::Perplexity(*model, factory, perplexity_tokens, niah.prompt_chunk)
+          lm::Perplexity(model, factory, perplexity_tokens, niah.prompt_chunk)
               .perplexity()));
     }
     table.AddRow(values);
