@@ -12,7 +12,7 @@
 #include "common/data/io.h"
 #include "common/lm/generate.h"
 #include "common/status/macros.h"
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 #include "tools/commands.h"
 #include "tools/language_model.h"
 #include "tools/terminal.h"

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/data/io.h"
+#include "common/data/mutate.h"
 #include "gtest/gtest.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
@@ -40,9 +41,8 @@ void RunEntry(const std::string& input) {
   EXPECT_EQ(LLVMFuzzerTestOneInput(bytes.data(), bytes.size()), 0);
 }
 
-// One to four of: flip a bit, write a number that a length, count or offset
-// might be afraid of, drop a range, repeat a range, cut the end off.
-std::string Mutate(std::string bytes, std::mt19937_64* random) {
+// Numbers that a length, count or offset might be afraid of.
+void PlantNumber(std::string* bytes, size_t at, const Below& below) {
   constexpr uint64_t kNumbers[] = {0,
                                    1,
                                    8,
@@ -55,36 +55,10 @@ std::string Mutate(std::string bytes, std::mt19937_64* random) {
                                    uint64_t{1} << 63,
                                    ~uint64_t{0} - 7,
                                    ~uint64_t{0}};
-  const auto below = [random](size_t n) {
-    return n == 0 ? 0 : static_cast<size_t>((*random)() % n);
-  };
-  for (size_t left = 1 + below(4); left > 0; --left) {
-    if (bytes.empty()) return bytes;
-    const size_t at = below(bytes.size());
-    const size_t count = 1 + below(std::min<size_t>(20, bytes.size() - at));
-    switch (below(5)) {
-      case 0:
-        bytes[at] ^= static_cast<char>(1 << below(8));
-        break;
-      case 1: {
-        const uint64_t number = kNumbers[below(std::size(kNumbers))];
-        constexpr size_t kWidths[] = {1, 2, 4, 8};
-        std::memcpy(&bytes[at], &number,
-                    std::min(kWidths[below(4)], bytes.size() - at));
-        break;
-      }
-      case 2:
-        bytes.erase(at, count);
-        break;
-      case 3:
-        bytes.insert(at, bytes.substr(at, count));
-        break;
-      case 4:
-        bytes.resize(at);
-        break;
-    }
-  }
-  return bytes;
+  constexpr size_t kWidths[] = {1, 2, 4, 8};
+  const uint64_t number = kNumbers[below(std::size(kNumbers))];
+  std::memcpy(&(*bytes)[at], &number,
+              std::min(kWidths[below(4)], bytes->size() - at));
 }
 
 TEST(FuzzCorpusTest, CorpusAndEveryPrefix) {
@@ -100,7 +74,12 @@ TEST(FuzzCorpusTest, CorpusAndEveryPrefix) {
 TEST(FuzzCorpusTest, Mutations) {
   for (const std::string& file : Corpus()) {
     std::mt19937_64 random(20240501);
-    for (int i = 0; i < kMutationsOfEach; ++i) RunEntry(Mutate(file, &random));
+    for (int i = 0; i < kMutationsOfEach; ++i) {
+      RunEntry(Mutate(file,
+                      {Mutation::kFlipBit, Mutation::kPlant, Mutation::kDrop,
+                       Mutation::kRepeat, Mutation::kCut},
+                      PlantNumber, &random));
+    }
   }
 }
 

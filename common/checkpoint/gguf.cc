@@ -10,9 +10,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/checkpoint/mapped_file.h"
-#include "common/checkpoint/utf8.h"
 #include "common/data/io.h"
 #include "common/status/macros.h"
+#include "common/text/utf8.h"
 
 namespace repro {
 namespace {

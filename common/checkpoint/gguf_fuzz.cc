@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "common/checkpoint/fuzz_check.h"
 #include "common/checkpoint/gguf.h"
 #include "common/checkpoint/hf_config.h"
+#include "common/data/fuzz_check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using repro::FuzzCheck;

@@ -14,9 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/assets/asset_store.h"
 #include "common/checkpoint/dequantize.h"
-#include "common/checkpoint/utf8.h"
 #include "common/data/io.h"
 #include "common/lm/default_model.h"
+#include "common/text/utf8.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -13,9 +13,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/checkpoint/json.h"
-#include "common/checkpoint/utf8.h"
 #include "common/data/io.h"
 #include "common/status/macros.h"
+#include "common/text/utf8.h"
 
 namespace repro {
 namespace {

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
-#include "common/checkpoint/fuzz_check.h"
 #include "common/checkpoint/safetensors_header.h"
+#include "common/data/fuzz_check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using repro::FuzzCheck;

@@ -14,7 +14,7 @@
 
 #include "common/lm/dense_state.h"
 #include "common/lm/tiny_model.h"
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

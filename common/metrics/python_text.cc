@@ -45,16 +45,6 @@ Symbols CodePoints(absl::string_view text) {
   return symbols;
 }
 
-void AppendUtf8(int32_t code_point, std::string* text) {
-  if (code_point < 0x80) {
-    text->push_back(static_cast<char>(code_point));
-    return;
-  }
-  utf8proc_uint8_t bytes[4];
-  const utf8proc_ssize_t length = utf8proc_encode_char(code_point, bytes);
-  text->append(reinterpret_cast<const char*>(bytes), length);
-}
-
 bool IsSpace(int32_t code_point) {
   if (code_point < 0x80) {
     return (code_point >= 0x09 && code_point <= 0x0D) ||

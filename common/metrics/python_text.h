@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "common/text/utf8.h"
 
 // Text as Python's str handles it: the reference implementations of the text
 // metrics are Python programs, and their numbers depend on its Unicode rules.
@@ -18,7 +19,6 @@ using Tokens = std::vector<std::string>;
 using Symbols = std::vector<int32_t>;
 
 Symbols CodePoints(absl::string_view text);
-void AppendUtf8(int32_t code_point, std::string* text);
 
 // str.isspace, and \s and \w of the module re.
 bool IsSpace(int32_t code_point);

@@ -1,6 +1,6 @@
 #include "common/tokenizer/added_tokens.h"
 
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 
 namespace repro {
 namespace {

@@ -11,8 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/data/io.h"
+#include "common/text/utf8.h"
 #include "common/tokenizer/loader.h"
-#include "common/tokenizer/utf8.h"
 
 namespace repro {
 namespace {

@@ -9,7 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/status/macros.h"
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 
 namespace repro {
 namespace {

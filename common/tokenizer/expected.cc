@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/data/io.h"
+#include "common/text/utf8.h"
 #include "common/tokenizer/byte_level.h"
 #include "common/tokenizer/loader.h"
-#include "common/tokenizer/utf8.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 
 namespace repro {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "common/status/macros.h"
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 
 namespace repro {
 namespace {

@@ -3,21 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 
-#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+#include "common/data/fuzz_check.h"
+#include "common/text/utf8.h"
 #include "common/tokenizer/loader.h"
-#include "common/tokenizer/utf8.h"
 
 namespace repro {
 namespace {
-
-void Check(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "fuzz check failed: %s\n", what);
-  std::abort();
-}
 
 constexpr absl::string_view kTexts[] = {
     "", "Hello, world! It's 12345 <s>x</s> [CLS]",
@@ -32,18 +25,18 @@ void CheckTokenizer(const Tokenizer& tokenizer) {
       options.parse_special = parse_special;
       const auto ids = tokenizer.Encode(text, options);
       if (!ids.ok()) {  // a regex that backtracks without end
-        Check(!absl::IsInvalidArgument(ids.status()), "valid UTF-8 is refused");
+        FuzzCheck(!absl::IsInvalidArgument(ids.status()),
+                  "valid UTF-8 is refused");
         continue;
       }
       const auto decoded = tokenizer.Decode(*ids, /*skip_special=*/false);
-      Check(decoded.ok(), "ids that cannot be decoded");
-      Check(ValidUtf8Prefix(*decoded) == decoded->size(),
-            "a text that is not UTF-8");
+      FuzzCheck(decoded.ok(), "ids that cannot be decoded");
+      FuzzCheck(IsUtf8(*decoded), "a text that is not UTF-8");
       StreamDecoder stream(&tokenizer, /*skip_special=*/false);
       std::string streamed;
       for (const int32_t id : *ids) streamed += *stream.Next(id);
-      Check(streamed + stream.Finish() == *decoded,
-            "a stream that is not the whole");
+      FuzzCheck(streamed + stream.Finish() == *decoded,
+                "a stream that is not the whole");
     }
   }
 }
@@ -53,17 +46,14 @@ void CheckTokenizer(const Tokenizer& tokenizer) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view json(reinterpret_cast<const char*>(data), size);
-  const auto tokenizer = repro::ParseTokenizerJson(json, "", "fuzzed");
+  const auto tokenizer =
+      repro::ParseTokenizerJson(json, "", repro::kFuzzedName);
   if (tokenizer.ok()) {
     repro::CheckTokenizer(**tokenizer);
     return 0;
   }
-  repro::Check(absl::StrContains(tokenizer.status().message(), "fuzzed"),
-               "an error that does not name its file");
-  repro::Check(!absl::StrContains(tokenizer.status().message(), '\n'),
-               "an error of several lines");
-  repro::Check(repro::ValidUtf8Prefix(tokenizer.status().message()) ==
-                   tokenizer.status().message().size(),
-               "an error that is not UTF-8");
+  repro::FuzzCheckError(tokenizer.status());
+  repro::FuzzCheck(repro::IsUtf8(tokenizer.status().message()),
+                   "an error that is not UTF-8");
   return 0;
 }

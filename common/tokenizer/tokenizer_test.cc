@@ -4,11 +4,11 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/text/utf8.h"
 #include "common/tokenizer/byte_level.h"
 #include "common/tokenizer/expected.h"
 #include "common/tokenizer/loader.h"
 #include "common/tokenizer/regex.h"
-#include "common/tokenizer/utf8.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

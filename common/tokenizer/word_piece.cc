@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "common/text/utf8.h"
 #include "common/tokenizer/token_model.h"
-#include "common/tokenizer/utf8.h"
 
 namespace repro {
 namespace {

@@ -16,7 +16,7 @@
 #include "common/lm/generate.h"
 #include "common/status/macros.h"
 #include "common/tokenizer/chat_template.h"
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 
 namespace repro {
 namespace {
@@ -166,7 +166,7 @@ absl::StatusOr<std::vector<ChatMessage>> ReadMessages(const Json& body) {
 
 // A part of a character as OpenAI writes it: "bytes:\\xe2\\x80".
 std::string TokenName(const std::string& bytes) {
-  if (ValidUtf8Prefix(bytes) == bytes.size()) return bytes;
+  if (IsUtf8(bytes)) return bytes;
   std::string name = "bytes:";
   for (const char c : bytes) {
     absl::StrAppend(&name, "\\x",

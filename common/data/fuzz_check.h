@@ -1,5 +1,5 @@
-#ifndef REPRO_COMMON_CHECKPOINT_FUZZ_CHECK_H_
-#define REPRO_COMMON_CHECKPOINT_FUZZ_CHECK_H_
+#ifndef REPRO_COMMON_DATA_FUZZ_CHECK_H_
+#define REPRO_COMMON_DATA_FUZZ_CHECK_H_
 
 #include <cstdio>
 #include <cstdlib>
@@ -29,4 +29,4 @@ inline void FuzzCheckError(const absl::Status& status) {
 
 }  // namespace repro
 
-#endif  // REPRO_COMMON_CHECKPOINT_FUZZ_CHECK_H_
+#endif  // REPRO_COMMON_DATA_FUZZ_CHECK_H_

@@ -1,4 +1,4 @@
-#include "common/tokenizer/utf8.h"
+#include "common/text/utf8.h"
 
 #include <utf8proc.h>
 
@@ -55,6 +55,10 @@ size_t ValidUtf8Prefix(absl::string_view text) {
     if (NextCodePoint(text, &at) == kInvalidUtf8) return begin;
   }
   return at;
+}
+
+bool IsUtf8(absl::string_view text) {
+  return ValidUtf8Prefix(text) == text.size();
 }
 
 size_t IncompleteUtf8Suffix(absl::string_view text) {

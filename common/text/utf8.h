@@ -1,6 +1,6 @@
-// UTF-8 and the few character classes that tokenizers use.
-#ifndef REPRO_COMMON_TOKENIZER_UTF8_H_
-#define REPRO_COMMON_TOKENIZER_UTF8_H_
+// UTF-8, and the few character classes that tokenizers use.
+#ifndef REPRO_COMMON_TEXT_UTF8_H_
+#define REPRO_COMMON_TEXT_UTF8_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +23,10 @@ void AppendUtf8(int32_t code_point, std::string* out);
 // The offset of the first byte that is not UTF-8; text.size() if all is.
 size_t ValidUtf8Prefix(absl::string_view text);
 
+// Whether all of it is UTF-8: no overlong forms, surrogates, or code points
+// beyond U+10FFFF.
+bool IsUtf8(absl::string_view text);
+
 // How many bytes at the end begin a character without completing it.
 size_t IncompleteUtf8Suffix(absl::string_view text);
 
@@ -38,4 +42,4 @@ bool IsWordCharacter(int32_t code_point);
 
 }  // namespace repro
 
-#endif  // REPRO_COMMON_TOKENIZER_UTF8_H_
+#endif  // REPRO_COMMON_TEXT_UTF8_H_
