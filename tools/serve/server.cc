@@ -15,8 +15,8 @@
 #include "absl/time/clock.h"
 #include "common/lm/generate.h"
 #include "common/status/macros.h"
-#include "common/tokenizer/chat_template.h"
 #include "common/text/utf8.h"
+#include "common/tokenizer/chat_template.h"
 
 namespace repro {
 namespace {
