@@ -98,7 +98,7 @@ bool LoadInt(GgufValueType type, const char* bytes, int64_t* value) {
       *value = Load<uint8_t>(bytes);
       return true;
     case GgufValueType::kInt8:
-      *value = Load<int8_t>(bytes);
+      *value = static_cast<int64_t>(Load<int8_t>(bytes));
       return true;
     case GgufValueType::kUint16:
       *value = Load<uint16_t>(bytes);

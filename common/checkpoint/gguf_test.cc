@@ -16,7 +16,6 @@
 #include "common/checkpoint/dequantize.h"
 #include "common/data/io.h"
 #include "common/lm/default_model.h"
-#include "common/text/utf8.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -319,7 +318,7 @@ TEST(GgufMalformedTest, Values) {
   ExpectError(header, absl::StatusCode::kDataLoss, "neither 0 nor 1");
   std::string nested = Bytes<uint32_t>(0) + Bytes<uint64_t>(0);
   for (int i = 0; i < 10; ++i) {
-    nested = Bytes<uint32_t>(9) + Bytes<uint64_t>(1) + nested;
+    nested.insert(0, Bytes<uint32_t>(9) + Bytes<uint64_t>(1));
   }
   header.keys[0] = Key("k", GgufValueType::kArray, nested);
   ExpectError(header, absl::StatusCode::kDataLoss, "nests arrays deeper");
@@ -384,20 +383,6 @@ TEST(GgufMalformedTest, Alignment) {
 
 TEST(GgufMalformedTest, NoTensors) {
   EXPECT_TRUE(StatusOf(Make(Header())).ok()) << StatusOf(Make(Header()));
-}
-
-TEST(Utf8Test, WellFormedAndNot) {
-  EXPECT_TRUE(IsUtf8(absl::string_view("a\0\x7f\xc2\x80\xdf\xbf", 7)));
-  EXPECT_TRUE(IsUtf8("\xe0\xa0\x80\xed\x9f\xbf\xef\xbf\xbf"));
-  EXPECT_TRUE(IsUtf8("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"));
-  for (const char* wrong :
-       {"\x80", "\xc1\xbf", "\xc2",
-        "\xc2"
-        "a",
-        "\xe0\x9f\xbf", "\xed\xa0\x80", "\xef\xbf", "\xf0\x8f\xbf\xbf",
-        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"}) {
-    EXPECT_FALSE(IsUtf8(wrong)) << Quoted(wrong);
-  }
 }
 
 // The numbers of the model's card.

@@ -40,13 +40,9 @@ std::string CleanAndPad(const Normalizer& normalizer, absl::string_view text) {
   for (size_t at = 0; at < text.size();) {
     int32_t c = NextCodePoint(text, &at);
     if (normalizer.clean_text) {
-      if (c == '\t' || c == '\n' || c == '\r') {
-        c = ' ';
-      } else if (c == 0 || c == 0xFFFD || IsControl(c)) {
-        continue;
-      } else if (IsWhiteSpace(c)) {
-        c = ' ';
-      }
+      const bool blank = c == '\t' || c == '\n' || c == '\r';
+      if (!blank && (c == 0 || c == 0xFFFD || IsControl(c))) continue;
+      if (blank || IsWhiteSpace(c)) c = ' ';
     }
     const bool pad = normalizer.pad_chinese && IsChinese(c);
     if (pad) out += ' ';

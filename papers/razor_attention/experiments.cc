@@ -105,7 +105,7 @@ REPRO_REGISTER_EXPERIMENT("razor_attention", "alibi_scopes", AlibiScopes);
 // One head of one channel, query 1: a sink (k 0, v 1), dropped (1, 2) and
 // (3, 4), recent (2, 0).
 absl::Status ScalarExample(ExperimentRun& run) {
-  const auto row = [](std::vector<double> x) {
+  const auto row = [](const std::vector<double>& x) {
     return at::tensor(x, at::kDouble).view({1, -1, 1});
   };
   const at::Tensor q = row({1}), k = row({0, 1, 3, 2}), v = row({1, 2, 4, 0});
