@@ -98,7 +98,8 @@ bool LoadInt(GgufValueType type, const char* bytes, int64_t* value) {
       *value = Load<uint8_t>(bytes);
       return true;
     case GgufValueType::kInt8:
-      *value = static_cast<int64_t>(Load<int8_t>(bytes));
+      // A number, not a character: its sign counts.
+      *value = Load<int8_t>(bytes);  // NOLINT(bugprone-signed-char-misuse)
       return true;
     case GgufValueType::kUint16:
       *value = Load<uint16_t>(bytes);
