@@ -219,7 +219,10 @@ absl::Status PromptSpeed(ExperimentRun& run) {
   REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
   lm::ModelConfig config = lm::ModelConfig::Llama3_8B();
   config.num_layers = 2;
-  config.vocab_size = 1024;  // of one token of a prompt alone
+  // Logits are made of one token of a prompt alone.
+  config.vocab_size = 1024;
+  config.bos_id = 0;
+  config.eos_ids.clear();
   TimingOptions timing;
   timing.warmup = 1;
   timing.repetitions = 3;
