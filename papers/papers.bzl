@@ -2,13 +2,19 @@
 
 # One line a paper: its folder under papers/.
 PAPERS = [
+    "asap",
     "based",
+    "chain_of_code",
+    "code_search_net",
+    "code_tree",
     "duo_attention",
     "flowformer",
+    "graph_code_bert",
     "hip_attention",
     "lightning_attention",
     "lightning_attention_2",
     "positional_attention",
+    "rank_ef",
     "rat",
     "razor_attention",
     "scan_snap",

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/claims/runner.h"
+#include "common/lm/default_model.h"
 #include "common/lm/sampler.h"
 
 // The commands of the `repro` program, one function each. They print to stdout,
@@ -76,6 +77,18 @@ absl::StatusOr<int> ExecCommand(const ExecCommandOptions& options,
 
 absl::StatusOr<int> DoctorCommand(Format format);
 
+struct CorpusCommandOptions {
+  std::string out_dir;
+  std::vector<std::string> languages;  // empty: CodeSearchNet's six
+  int64_t limit = 0;                   // functions of a language; 0: all
+  bool offline = false;
+};
+// Makes a corpus of documented functions by CodeSearchNet's rules out of Debian
+// packages, which are downloaded and not installed: <out_dir>/<language>/
+// {train,valid,test}.jsonl.gz, manifest.json and licenses/.
+absl::StatusOr<int> CorpusCommand(const CorpusCommandOptions& options,
+                                  Format format);
+
 struct TestbedCommandOptions {
   bool train = false;  // else: what the trained model is
   std::string name = "testbed";
@@ -102,17 +115,16 @@ struct EvaluateCommandOptions {
   std::string text_path;  // of the haystack, and of the perplexity
   std::string device = "cpu";
   int threads = 0;
+  std::string record_path;  // of the evaluation as JSON; empty: none
 };
 // A table of needle-in-a-haystack scores and perplexity of a language model
 // under each policy at each budget.
 absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
                                     Format format);
 
-inline constexpr char kDefaultModelName[] = "smollm2-135m-instruct";
-
 // A language model under a policy.
 struct ModelOptions {
-  std::string model = kDefaultModelName;  // or a .gguf file or a folder
+  std::string model = lm::kDefaultModelName;  // or a .gguf file or a folder
   std::string policy = "dense";
   std::string policy_options;  // "a=1,b=2"
   std::string device = "cpu";

@@ -1,9 +1,10 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/tensor.h>
+#include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/assets/sha256.h"
 #include "common/data/io.h"
 #include "common/lm/model.h"
 #include "common/lm/perplexity.h"
@@ -19,15 +23,19 @@
 #include "common/status/macros.h"
 #include "common/testbed/niah.h"
 #include "tools/commands.h"
+#include "tools/environment.h"
+#include "tools/evaluation/evaluation_store.h"
 #include "tools/language_model.h"
 #include "tools/terminal.h"
 
 namespace repro {
 namespace {
 
-// A policy with its options, and how the table calls it.
+// A policy with its options.
 struct Row {
-  std::string label, name, options;
+  std::string policy;  // as the user named it
+  std::string name, options;
+  int64_t budget = 0;
 };
 
 // Every policy at every budget. A policy with an option "budget" gets it as it
@@ -44,7 +52,7 @@ absl::StatusOr<std::vector<Row>> Rows(const EvaluateCommandOptions& options) {
                     [](const auto& o) { return o.first == "budget"; });
     const bool window = parts[0] == "window" && given.empty();
     if (!has_budget && !window) {
-      rows.push_back({policy, parts[0], given});
+      rows.push_back({policy, parts[0], given, 0});
       continue;
     }
     for (const int64_t budget : options.budgets) {
@@ -52,10 +60,38 @@ absl::StatusOr<std::vector<Row>> Rows(const EvaluateCommandOptions& options) {
           window ? absl::StrCat("sink=4,recent=", budget - 4)
                  : absl::StrCat(given, given.empty() ? "" : ",",
                                 "budget=", budget);
-      rows.push_back({absl::StrCat(policy, " ", budget), parts[0], sized});
+      rows.push_back({policy, parts[0], sized, budget});
     }
   }
   return rows;
+}
+
+// The table of scores, perplexity last if there is one.
+TextTable TableOf(const PolicyEvaluation& evaluation) {
+  const bool perplexity = evaluation.perplexity_tokens() > 0;
+  std::vector<std::string> header = {"policy", "budget"};
+  for (const int64_t length : evaluation.lengths()) {
+    header.push_back(absl::StrCat("needle ", length));
+  }
+  header.push_back("needle");
+  if (perplexity) header.push_back("perplexity");
+  TextTable table(header);
+  for (const PolicyScore& score : evaluation.scores()) {
+    std::vector<std::string> values = {
+        score.policy(),
+        score.budget() > 0 ? absl::StrCat(score.budget()) : "-"};
+    double sum = 0;
+    for (const double needle : score.needle()) {
+      sum += needle;
+      values.push_back(absl::StrFormat("%.3f", needle));
+    }
+    values.push_back(absl::StrFormat("%.3f", sum / score.needle_size()));
+    if (perplexity) {
+      values.push_back(absl::StrFormat("%.3f", score.perplexity()));
+    }
+    table.AddRow(values);
+  }
+  return table;
 }
 
 }  // namespace
@@ -104,17 +140,32 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
         at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong);
   }
 
-  REPRO_ASSIGN_OR_RETURN(const std::vector<Row> rows, Rows(options));
-  std::vector<std::string> header = {"policy"};
-  for (const int64_t length : options.lengths) {
-    header.push_back(absl::StrCat("needle ", length));
+  PolicyEvaluation evaluation;
+  evaluation.set_schema_version(kEvaluationSchemaVersion);
+  evaluation.set_measured_at(
+      absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone()));
+  evaluation.set_model(runnable.name);
+  REPRO_ASSIGN_OR_RETURN(const RunEnvironment environment,
+                         MakeEnvironment(options.device));
+  evaluation.set_device(environment.device_name);
+  *evaluation.mutable_build() = environment.build;
+  *evaluation.mutable_machine() = environment.machine;
+  if (!options.text_path.empty()) {
+    evaluation.set_text(
+        std::filesystem::path(options.text_path).filename().string());
+    evaluation.set_text_sha256(Sha256(text));
+    evaluation.set_perplexity_tokens(perplexity_tokens.numel());
   }
-  header.push_back("needle");
-  if (perplexity_tokens.defined()) header.push_back("perplexity");
-  TextTable table(header);
-  nlohmann::json json = nlohmann::json::array();
+  *evaluation.mutable_lengths() = {options.lengths.begin(),
+                                   options.lengths.end()};
+  *evaluation.mutable_depths() = {options.depths.begin(), options.depths.end()};
+  evaluation.set_count(options.count);
+
+  REPRO_ASSIGN_OR_RETURN(const std::vector<Row> rows, Rows(options));
   for (const Row& row : rows) {
-    std::cerr << row.label << " ...\n";
+    std::cerr << evaluation.scores_size() + 1 << " of " << rows.size() << ": "
+              << row.policy << " " << row.options << "\n";
+    const absl::Time start = absl::Now();
     REPRO_ASSIGN_OR_RETURN(const lm::PolicyOptions policy_options,
                            lm::PolicyOptions::Parse(row.options));
     REPRO_ASSIGN_OR_RETURN(const lm::StateFactory factory,
@@ -122,34 +173,41 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
     REPRO_ASSIGN_OR_RETURN(
         const std::vector<testbed::NiahCell> cells,
         testbed::EvaluateNiah(model, tokenizer, factory, niah));
-    std::vector<std::string> values = {row.label};
-    double sum = 0;
+    PolicyScore* score = evaluation.add_scores();
+    score->set_policy(row.policy);
+    score->set_options(row.options);
+    score->set_budget(row.budget);
+    const size_t num_depths = options.depths.size();
     for (size_t l = 0; l < options.lengths.size(); ++l) {
-      double of_length = 0;
-      for (size_t d = 0; d < options.depths.size(); ++d) {
-        of_length += cells[l * options.depths.size() + d].mean();
+      double sum = 0;
+      for (size_t d = 0; d < num_depths; ++d) {
+        sum += cells[l * num_depths + d].mean();
       }
-      sum += of_length;
-      values.push_back(absl::StrFormat(
-          "%.3f", of_length / static_cast<double>(options.depths.size())));
+      score->add_needle(sum / static_cast<double>(num_depths));
     }
-    values.push_back(
-        absl::StrFormat("%.3f", sum / static_cast<double>(cells.size())));
     if (perplexity_tokens.defined()) {
-      values.push_back(absl::StrFormat(
-          "%.3f",
+      score->set_perplexity(
           lm::Perplexity(model, factory, perplexity_tokens, niah.prompt_chunk)
-              .perplexity()));
+              .perplexity());
     }
-    table.AddRow(values);
-    nlohmann::json one;
-    for (size_t i = 0; i < header.size(); ++i) one[header[i]] = values[i];
-    json.push_back(std::move(one));
+    score->set_seconds(absl::ToDoubleSeconds(absl::Now() - start));
+    // What is done stays if the rest is stopped.
+    if (!options.record_path.empty()) {
+      REPRO_RETURN_IF_ERROR(WriteEvaluation(evaluation, options.record_path));
+    }
     if (g_stop) return absl::CancelledError("stopped");
   }
   if (format == Format::kJson) {
-    std::cout << json.dump(2) << "\n";
+    std::string json;
+    google::protobuf::util::JsonPrintOptions print;
+    print.add_whitespace = true;
+    print.preserve_proto_field_names = true;
+    const auto status =
+        google::protobuf::util::MessageToJsonString(evaluation, &json, print);
+    if (!status.ok()) return absl::InternalError(std::string(status.message()));
+    std::cout << json;
   } else {
+    const TextTable table = TableOf(evaluation);
     std::cout << (format == Format::kMarkdown ? table.ToMarkdown()
                                               : table.ToText());
   }

@@ -15,7 +15,7 @@ namespace repro {
 
 // What `generate` and `serve` run.
 struct RunnableModel {
-  std::string name;  // kDefaultModelName, or the file's or folder's name
+  std::string name;  // lm::kDefaultModelName, or the file's or folder's name
   std::unique_ptr<lm::LanguageModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
   lm::StateFactory factory;  // of the policy

@@ -121,6 +121,13 @@ int Main(int argc, char** argv) {
       ->capture_default_str()
       ->type_name("DEVICE");
   run_command
+      ->add_option("--model", run.model_spec,
+                   "what experiments ask that need a language model: local, "
+                   "local:PATH, openai:MODEL@URL, record:DIR:SPEC (kept, and "
+                   "gone on with) or replay:DIR")
+      ->capture_default_str()
+      ->type_name("SPEC");
+  run_command
       ->add_option("--seeds", run.num_seeds,
                    "seeds for each experiment (default: what it declares)")
       ->check(CLI::Range(1, 1000))
@@ -212,6 +219,7 @@ int Main(int argc, char** argv) {
   });
 
   std::string metric, predictions, references;
+  bool list_metrics = false;
   std::vector<std::string> settings;
   CLI::App* metric_command = app.add_subcommand(
       "metric", "A metric on your own files; with no name, the list of them");
@@ -227,7 +235,12 @@ int Main(int argc, char** argv) {
       ->type_name("NAME=VALUE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  metric_command->add_flag("--list", list_metrics,
+                           "the metrics, what their files hold, their options");
   metric_command->callback([&] {
+    if (list_metrics && !metric.empty()) {
+      throw CLI::ValidationError("metric", "give a NAME or --list, not both");
+    }
     if (metric.empty()) {
       code = ListMetricsCommand();
       return;
@@ -265,6 +278,32 @@ int Main(int argc, char** argv) {
       ->type_name("FILE");
   bundle_command->callback(
       [&] { code = BundleCommand(bundle_papers, bundle_out); });
+
+  CorpusCommandOptions corpus;
+  CLI::App* corpus_command =
+      app.add_subcommand("corpus", "Make a corpus from what installs by name");
+  corpus_command->require_subcommand(1);
+  CLI::App* corpus_code = corpus_command->add_subcommand(
+      "code",
+      "Documented functions of six languages by CodeSearchNet's rules, out of "
+      "Debian packages (downloaded, not installed)");
+  corpus_code->add_option("--out", corpus.out_dir, "folder of the corpus")
+      ->required()
+      ->type_name("DIR");
+  corpus_code
+      ->add_option("--languages", corpus.languages,
+                   "python, java, javascript, go, php, ruby (default: all)")
+      ->delimiter(',')
+      ->type_name("NAME,...");
+  corpus_code
+      ->add_option("--limit", corpus.limit,
+                   "functions of a language that are kept (default: all)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  corpus_code->add_flag("--offline", corpus.offline,
+                        "download nothing: packages are in the cache");
+  AddFormat(corpus_code, &format);
+  corpus_code->callback([&] { code = CorpusCommand(corpus, format); });
 
   TestbedCommandOptions testbed;
   CLI::App* testbed_command = app.add_subcommand(
@@ -391,6 +430,11 @@ int Main(int argc, char** argv) {
   evaluate_command
       ->add_option("--text", evaluate.text_path,
                    "a text file: the haystack, and what perplexity is of")
+      ->type_name("FILE");
+  evaluate_command
+      ->add_option("--record", evaluate.record_path,
+                   "keep the evaluation as JSON, after each policy; those of "
+                   "ci/evaluations are part of the report")
       ->type_name("FILE");
   evaluate_command->add_option("--device", evaluate.device, "cpu, cuda, cuda:N")
       ->capture_default_str()

@@ -9,12 +9,14 @@
 #include "common/claims/experiment.h"
 #include "common/claims/result_store.h"
 #include "common/claims/runner.h"
+#include "tools/evaluation/evaluation_store.h"
 
 namespace repro {
 namespace {
 
 // Results that are kept with the project: measured on machines that few have.
 constexpr char kRecordedFolder[] = "ci/results";
+constexpr char kEvaluationsFolder[] = "ci/evaluations";
 
 }  // namespace
 
@@ -29,6 +31,7 @@ ReportInput GatherReportInput(const std::string& out_dir) {
   for (Result& recorded : ReadResults(kRecordedFolder, &problems)) {
     input.results.push_back(std::move(recorded));
   }
+  input.evaluations = ReadEvaluations(kEvaluationsFolder, &problems);
   for (const std::string& problem : problems) {
     std::cerr << "left out: " << problem << "\n";
   }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/claims/paper.h"
 #include "common/claims/verdict.h"
+#include "common/completion/open_client.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/text/duration.h"
@@ -170,6 +171,8 @@ absl::StatusOr<int> RunCommand(const RunOptions& options, Format format) {
                          MakePlan(Registry::Global(), options));
   REPRO_ASSIGN_OR_RETURN(const RunEnvironment environment,
                          MakeEnvironment(options.device));
+  // A wrong one is told now, not in the middle.
+  REPRO_RETURN_IF_ERROR(completion::OpenClient(options.model_spec).status());
   ConfigureTorch(options.threads, /*deterministic=*/false);
   ProgressLine progress(isatty(STDERR_FILENO));
   REPRO_ASSIGN_OR_RETURN(const Result result,

@@ -59,6 +59,9 @@ class ExperimentRun {
   const std::vector<uint64_t>& seeds() const { return seeds_; }
   // "cpu", "cuda" or "cuda:1"; common/tensor/device.h turns it into a device.
   const std::string& device() const { return device_; }
+  // The language model to ask, as completion::OpenClient takes it
+  // (common/completion/open_client.h): "local" unless the user gives another.
+  const std::string& model_spec() const { return model_spec_; }
   // Where the experiment may keep checkpoints, so that it goes on after it was
   // killed. Exists; belongs to this experiment alone; emptied when it finishes.
   const std::string& checkpoint_dir() const { return checkpoint_dir_; }
@@ -88,11 +91,12 @@ class ExperimentRun {
  protected:
   ExperimentRun(const Experiment& experiment, std::vector<const Claim*> claims,
                 std::vector<uint64_t> seeds, std::string device,
-                std::string checkpoint_dir)
+                std::string model_spec, std::string checkpoint_dir)
       : experiment_(experiment),
         claims_(std::move(claims)),
         seeds_(std::move(seeds)),
         device_(std::move(device)),
+        model_spec_(std::move(model_spec)),
         checkpoint_dir_(std::move(checkpoint_dir)) {}
 
  private:
@@ -100,6 +104,7 @@ class ExperimentRun {
   const std::vector<const Claim*> claims_;
   const std::vector<uint64_t> seeds_;
   const std::string device_;
+  const std::string model_spec_;
   const std::string checkpoint_dir_;
 };
 

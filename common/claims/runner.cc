@@ -89,6 +89,9 @@ std::vector<std::string> Request(const RunOptions& options) {
     request.push_back("--claims=" + glob);
   }
   request.push_back("--device=" + options.device);
+  if (options.model_spec != kDefaultModelSpec) {
+    request.push_back("--model=" + options.model_spec);
+  }
   request.push_back(absl::StrCat("--seeds=", options.num_seeds));
   request.push_back(absl::StrCat("--first-seed=", options.first_seed));
   return request;
@@ -106,6 +109,7 @@ class Journal {
       result_.add_arguments(std::move(argument));
     }
     result_.set_device(options.device);
+    result_.set_model_spec(options.model_spec);
     result_.set_threads(options.threads);
     *result_.mutable_build() = environment.build;
     *result_.mutable_machine() = environment.machine;
@@ -179,7 +183,8 @@ class ExperimentRunImpl : public ExperimentRun {
                     const std::string& device_name, Journal& journal,
                     const std::atomic<bool>& stop, RunObserver& observer)
       : ExperimentRun(*planned.experiment, std::move(claims), std::move(seeds),
-                      options.device, std::move(checkpoint_dir)),
+                      options.device, options.model_spec,
+                      std::move(checkpoint_dir)),
         paper_(*planned.paper),
         assets_(assets),
         device_name_(device_name),

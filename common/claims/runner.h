@@ -15,6 +15,9 @@
 
 namespace repro {
 
+// What experiments ask that need a language model, unless the user names one.
+inline constexpr char kDefaultModelSpec[] = "local";
+
 struct RunOptions {
   // What to measure: the papers named, or all; with neither, the default set,
   // unless `claim_globs` narrow it down.
@@ -28,6 +31,7 @@ struct RunOptions {
   std::optional<double> max_experiment_seconds;
 
   std::string device = "cpu";
+  std::string model_spec = kDefaultModelSpec;  // see ExperimentRun
   int num_seeds = 0;  // 0: what each experiment declares
   uint64_t first_seed = 0;
   int threads = 0;  // 0: all cores

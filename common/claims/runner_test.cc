@@ -107,6 +107,7 @@ class RunnerTest : public ::testing::Test {
     registry_.AddPaper(*paper);
     registry_.AddExperiment("toy", "fast", [this](ExperimentRun& run) {
       ++fast_runs_;
+      model_spec_ = run.model_spec();
       for (const Claim* claim : run.claims()) {
         const auto value = run.DoubleArg(*claim, "v");
         if (!value.ok()) return value.status();
@@ -164,6 +165,7 @@ class RunnerTest : public ::testing::Test {
   RunObserver observer_;
   std::atomic<bool> stop_{false};
   int fast_runs_ = 0, slow_runs_ = 0;
+  std::string model_spec_;
 };
 
 TEST_F(RunnerTest, MeasuresAndJudges) {
@@ -260,6 +262,23 @@ TEST_F(RunnerTest, ResumeIgnoresAnotherRequest) {
   options_.num_seeds = 5;
   Run();
   EXPECT_EQ(ListResults(ResultsFolder(options_.out_dir)).size(), 2u);
+}
+
+TEST_F(RunnerTest, TheModelIsOfTheRequestAndOfTheResult) {
+  EXPECT_EQ(Run().model_spec(), "local");
+  EXPECT_EQ(model_spec_, "local");
+  stop_.store(true);
+  Run();
+  stop_.store(false);
+  options_.resume = true;
+  options_.model_spec = "replay:answers";
+  const Result result = Run();  // another request: nothing to go on with
+  EXPECT_EQ(ListResults(ResultsFolder(options_.out_dir)).size(), 3u);
+  EXPECT_EQ(model_spec_, "replay:answers");
+  EXPECT_EQ(result.model_spec(), "replay:answers");
+  const auto read = ReadResult(ResultPath(options_.out_dir, result));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->model_spec(), "replay:answers");
 }
 
 TEST_F(RunnerTest, AnOutputFolderThatCannotBeMadeIsAnError) {

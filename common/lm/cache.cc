@@ -342,28 +342,32 @@ at::Tensor Slots(const std::vector<int32_t>& pages, int64_t page_size,
 
 }  // namespace
 
-void PagedCache::Append(const at::Tensor& k, const at::Tensor& v) {
-  const CacheOptions& options = pool_->options();
-  CheckNew(options, k, v);
-  TORCH_CHECK(!NeedsGradient(k, v), "a paged cache has no gradient");
+void PagedCache::Extend(int64_t count) {
   const int64_t page_size = pool_->page_size();
-  const int64_t count = k.size(1);
   const int64_t pages = (length_ + count + page_size - 1) / page_size;
   const int64_t wanted = pages - static_cast<int64_t>(pages_.size());
-  // All or none, so that a refused append changes nothing.
+  // All or none, so that a refusal changes nothing.
   TORCH_CHECK_WITH(OutOfMemoryError, wanted <= pool_->free_pages(),
                    "page pool: ", wanted, " pages wanted, ",
                    pool_->free_pages(), " free");
   for (int64_t i = 0; i < wanted; ++i) pages_.push_back(pool_->Allocate());
+  length_ += count;
+}
+
+void PagedCache::Append(const at::Tensor& k, const at::Tensor& v) {
+  const CacheOptions& options = pool_->options();
+  CheckNew(options, k, v);
+  TORCH_CHECK(!NeedsGradient(k, v), "a paged cache has no gradient");
+  const int64_t count = k.size(1);
+  Extend(count);
   const at::Tensor slots =
-      Slots(pages_, page_size, length_, count, options.device);
+      Slots(pages_, pool_->page_size(), length_ - count, count, options.device);
   const auto write = [&](const at::Tensor& into, const at::Tensor& x) {
     into.flatten(0, 1).index_copy_(0, slots,
                                    x.transpose(0, 1).to(options.dtype));
   };
   write(pool_->k_pages(), k);
   write(pool_->v_pages(), v);
-  length_ += count;
 }
 
 at::Tensor PagedCache::Keys() const {

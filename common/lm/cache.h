@@ -77,6 +77,10 @@ class PagedCache : public LayerCache {
  public:
   explicit PagedCache(std::shared_ptr<PagePool> pool);
   ~PagedCache() override;  // gives the pages back
+  PagedCache(PagedCache&& other) = default;
+
+  // Makes room for more tokens, which the caller writes into the pages.
+  void Extend(int64_t count);
 
   void Append(const at::Tensor& k, const at::Tensor& v) override;
   at::Tensor Keys() const override;

@@ -5,6 +5,9 @@
 
 namespace repro::lm {
 
+// What command lines call it.
+inline constexpr char kDefaultModelName[] = "smollm2-135m-instruct";
+
 // SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv 2502.02737) as a GGUF
 // file with its tokenizer, 98 MB, for AssetStore::Locate and Fetch.
 Asset DefaultModel();

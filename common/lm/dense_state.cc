@@ -1,9 +1,14 @@
 #include "common/lm/dense_state.h"
 
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "common/lm/attention.h"
+#include "kernels/paged_attention_decode/paged_attention_decode.h"
 
 namespace repro::lm {
 namespace {
@@ -36,6 +41,98 @@ class CachedState : public AttentionState {
  private:
   int64_t sink_, recent_;
   std::vector<std::unique_ptr<LayerCache>> caches_;
+};
+
+// Dense attention over pages of shared pools.
+class PagedState : public AttentionState {
+ public:
+  PagedState(const std::vector<std::shared_ptr<PagePool>>& pools, bool batched)
+      : batched_(batched) {
+    for (const auto& pool : pools) caches_.emplace_back(pool);
+  }
+
+  at::Tensor Attend(const AttentionInput& input) override {
+    PagedCache& cache = caches_.at(input.layer);
+    cache.Append(input.rope->Apply(input.k, input.position), input.v);
+    return DenseAttention(input.rope->Apply(input.q, input.position),
+                          cache.Keys(), cache.Values());
+  }
+
+  // The sequences with one new token each are one append and one attention,
+  // which reads the pages in place.
+  std::vector<at::Tensor> AttendMany(
+      const std::vector<AttentionState*>& states,
+      const std::vector<AttentionInput>& inputs) override {
+    std::vector<at::Tensor> attended(states.size());
+    std::vector<size_t> steps;
+    for (size_t i = 0; i < states.size(); ++i) {
+      if (batched_ && inputs[i].q.size(1) == 1) {
+        steps.push_back(i);
+      } else {
+        attended[i] = states[i]->Attend(inputs[i]);
+      }
+    }
+    if (!steps.empty()) Step(states, inputs, steps, &attended);
+    return attended;
+  }
+
+  int64_t Bytes() const override {
+    int64_t bytes = 0;
+    for (const auto& cache : caches_) bytes += cache.Bytes();
+    return bytes;
+  }
+
+ private:
+  // Sets attended[i] of each i in `steps`.
+  static void Step(const std::vector<AttentionState*>& states,
+                   const std::vector<AttentionInput>& inputs,
+                   const std::vector<size_t>& steps,
+                   std::vector<at::Tensor>* attended) {
+    const auto batch = static_cast<int64_t>(steps.size());
+    const int64_t layer = inputs[steps[0]].layer;
+    std::vector<const PagedCache*> caches;
+    std::vector<at::Tensor> q, k, v;
+    std::vector<int32_t> lengths;
+    int64_t max_pages = 0;
+    for (const size_t i : steps) {
+      PagedCache& cache = static_cast<PagedState*>(states[i])->caches_[layer];
+      cache.Extend(1);
+      caches.push_back(&cache);
+      lengths.push_back(static_cast<int32_t>(cache.length()));
+      max_pages = std::max<int64_t>(max_pages, cache.pages().size());
+      q.push_back(inputs[i].q.select(1, 0));
+      k.push_back(inputs[i].k.select(1, 0));
+      v.push_back(inputs[i].v.select(1, 0));
+    }
+    std::vector<int32_t> table(batch * max_pages);
+    for (int64_t i = 0; i < batch; ++i) {
+      std::copy(caches[i]->pages().begin(), caches[i]->pages().end(),
+                table.begin() + i * max_pages);
+    }
+    const PagePool& pool = caches[0]->pool();
+    const auto on_device = [&pool](const std::vector<int32_t>& values) {
+      return at::tensor(values, at::kInt).to(pool.options().device);
+    };
+    PagedKeysValues pages;
+    pages.k_pages = pool.k_pages();
+    pages.v_pages = pool.v_pages();
+    pages.page_table = on_device(table).view({batch, max_pages});
+    pages.lengths = on_device(lengths);
+    const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
+    at::Tensor cos, sin;
+    inputs[steps[0]].rope->Tables(longest, &cos, &sin);
+    const at::Tensor queries = at::stack(q);
+    PagedAppend(pages.k_pages, pages.v_pages, pages.page_table, pages.lengths,
+                queries, at::stack(k), at::stack(v), cos, sin);
+    const at::Tensor out =
+        std::get<0>(PagedAttentionDecode(queries, pages, longest));
+    for (int64_t i = 0; i < batch; ++i) {
+      attended->at(steps[i]) = out[i].unsqueeze(1);
+    }
+  }
+
+  const bool batched_;
+  std::vector<PagedCache> caches_;
 };
 
 }  // namespace
@@ -87,10 +184,11 @@ std::vector<std::shared_ptr<PagePool>> MakePagePools(const ModelConfig& config,
 }
 
 std::unique_ptr<AttentionState> MakePagedState(
-    const std::vector<std::shared_ptr<PagePool>>& pools) {
-  return MakeDenseState(static_cast<int64_t>(pools.size()), [&](int64_t layer) {
-    return std::make_unique<PagedCache>(pools[layer]);
-  });
+    const std::vector<std::shared_ptr<PagePool>>& pools,
+    std::optional<bool> batched) {
+  return std::make_unique<PagedState>(
+      pools,
+      batched.value_or(!pools.empty() && pools[0]->options().device.is_cuda()));
 }
 
 }  // namespace repro::lm

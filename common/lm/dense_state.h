@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/lm/attention_state.h"
@@ -46,8 +47,11 @@ std::vector<std::shared_ptr<PagePool>> MakePagePools(const ModelConfig& config,
                                                      at::ScalarType dtype,
                                                      int64_t num_pages,
                                                      int64_t page_size);
+// `batched`: the decode steps of several sequences are one call of
+// kernels/paged_attention_decode, as pays on a GPU (the default there).
 std::unique_ptr<AttentionState> MakePagedState(
-    const std::vector<std::shared_ptr<PagePool>>& pools);
+    const std::vector<std::shared_ptr<PagePool>>& pools,
+    std::optional<bool> batched = std::nullopt);
 
 }  // namespace repro::lm
 

@@ -688,6 +688,36 @@ TEST(ModelTest, CachesThatKeepEverythingAreDense) {
   EXPECT_LT(int4->Bytes(), int8->Bytes());
 }
 
+// Sequences of different lengths step together over shared pages.
+TEST(ModelTest, BatchedStepsOverPagesAreDense) {
+  const auto model = SmallModel(at::kFloat);
+  at::NoGradGuard no_grad;
+  const ModelConfig& config = model->config();
+  const std::vector<int64_t> lengths = {1, 6, 11};
+  const auto pools = MakePagePools(config, at::kCPU, at::kFloat, 16, 4);
+  std::vector<at::Tensor> tokens, dense;
+  std::vector<std::unique_ptr<AttentionState>> states;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    tokens.push_back(Tokens(lengths[i] + 3, 10 + i));
+    dense.push_back(AllLogits(*model, Dense(*model).get(), tokens[i], 5));
+    states.push_back(MakePagedState(pools, /*batched=*/true));
+    model->Forward({{tokens[i].narrow(0, 0, lengths[i]), states[i].get(), 0}});
+  }
+  for (int64_t step = 0; step < 3; ++step) {
+    std::vector<Chunk> chunks;
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      const int64_t position = lengths[i] + step;
+      chunks.push_back(
+          {tokens[i].narrow(0, position, 1), states[i].get(), position});
+    }
+    const at::Tensor logits = model->Forward(chunks);
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      EXPECT_THAT(logits[i],
+                  RelativeErrorBelow(dense[i][lengths[i] + step], 1e-5));
+    }
+  }
+}
+
 // Keeps nothing away but hides keys by a bias.
 class MaskedState : public AttentionState {
  public:

@@ -113,6 +113,67 @@ TEST(SamplerTest, FiltersInTheOrderOfTransformers) {
   ExpectProbabilities(options, kLogits, {0, 1, 0, 0, 0});
 }
 
+// transformers 4.57.1 on torch 2.11.0, printed with nine digits:
+//   x = torch.tensor([[2.5, -1.25, 0.75, 3.0, -0.5, 1.875, 0.0, 2.75, -3.0,
+//                      1.5]])
+//   for w in processors: x = w(torch.tensor([[3, 7, 1, 3]]), x)
+//   torch.softmax(x.double(), -1)
+TEST(SamplerTest, ProbabilitiesOfTransformers) {
+  const std::vector<float> logits = {2.5,   -1.25, 0.75, 3.0,  -0.5,
+                                     1.875, 0.0,   2.75, -3.0, 1.5};
+  const std::vector<int32_t> seen = {3, 7, 1, 3};
+  // TemperatureLogitsWarper(0.7)
+  SamplingOptions options = Warm();
+  options.temperature = 0.7;
+  ExpectProbabilities(
+      options, logits,
+      {0.190470097, 0.000897944, 0.015634738, 0.389078384, 0.002621590,
+       0.077994486, 0.005355193, 0.272227506, 0.000073708, 0.045646355});
+  // TopKLogitsWarper(4)
+  options = Warm();
+  options.top_k = 4;
+  const std::vector<double> four = {
+      0.223813380, 0, 0, 0.369005881, 0, 0.119798670, 0, 0.287382069, 0, 0};
+  ExpectProbabilities(options, logits, four);
+  // TopPLogitsWarper(0.8)
+  options = Warm();
+  options.top_p = 0.8;
+  ExpectProbabilities(options, logits, four);
+  // MinPLogitsWarper(0.2)
+  options = Warm();
+  options.min_p = 0.2;
+  ExpectProbabilities(options, logits,
+                      {0.206787273, 0, 0, 0.340934575, 0, 0.110685251, 0,
+                       0.265520114, 0, 0.076072786});
+  // RepetitionPenaltyLogitsProcessor(1.3)
+  options = Warm();
+  options.repetition_penalty = 1.3;
+  ExpectProbabilities(
+      options, logits,
+      {0.267751777, 0.004327804, 0.046528282, 0.220909394, 0.013330576,
+       0.143317199, 0.021978404, 0.182261948, 0.001094240, 0.098500374},
+      seen);
+  // The five one after the other: 1.3, 0.7, 6, 0.9, 0.1.
+  options.temperature = 0.7;
+  options.top_k = 6;
+  options.top_p = 0.9;
+  options.min_p = 0.1;
+  ExpectProbabilities(options, logits,
+                      {0.334875653, 0, 0, 0.254432119, 0, 0.137126273, 0,
+                       0.193312660, 0, 0.080253295},
+                      seen);
+  // Four: repetition 0.8, temperature 1.7, top-k 8, top-p 0.95.
+  options = Warm();
+  options.repetition_penalty = 0.8;
+  options.temperature = 1.7;
+  options.top_k = 8;
+  options.top_p = 0.95;
+  ExpectProbabilities(options, logits,
+                      {0.150227423, 0, 0.053663793, 0.313388741, 0, 0.104011685,
+                       0.034520802, 0.260765313, 0, 0.083422243},
+                      seen);
+}
+
 TEST(SamplerTest, GreedyTakesTheFirstOfTheBest) {
   Sampler sampler({});
   EXPECT_EQ(sampler.Sample({0, 3, 3, 1})->chosen.id, 1);

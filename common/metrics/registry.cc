@@ -500,7 +500,7 @@ const std::vector<Metric>& Registry() {
           {}},
          EvaluatePerplexity},
     };
-    for (auto& more : {TextMetrics(), LongContextMetrics()}) {
+    for (auto& more : {TextMetrics(), CodeMetrics(), LongContextMetrics()}) {
       metrics->insert(metrics->end(), more.begin(), more.end());
     }
     return metrics;

@@ -187,6 +187,21 @@ absl::StatusOr<std::vector<std::string>> StringsField(const Line& line,
   return strings;
 }
 
+absl::StatusOr<Texts> ReadTexts(const JsonlFile& predictions,
+                                const JsonlFile& references) {
+  REPRO_ASSIGN_OR_RETURN(const auto pairs, Match(predictions, references));
+  Texts texts;
+  for (const Pair& pair : pairs) {
+    REPRO_ASSIGN_OR_RETURN(std::string prediction,
+                           StringField(pair.prediction, "text"));
+    REPRO_ASSIGN_OR_RETURN(std::vector<std::string> of_prediction,
+                           StringsField(pair.reference, "text"));
+    texts.predictions.push_back(std::move(prediction));
+    texts.references.push_back(std::move(of_prediction));
+  }
+  return texts;
+}
+
 absl::StatusOr<int64_t> NumberOption(const Options& options,
                                      const std::string& name, int64_t least) {
   const std::string& text = options.at(name);

@@ -25,8 +25,10 @@ struct Metric {
       evaluate;
 };
 
-// The entries of registry_text.cc and registry_long_context.cc.
+// The entries of registry_text.cc, registry_code.cc and
+// registry_long_context.cc.
 std::vector<Metric> TextMetrics();
+std::vector<Metric> CodeMetrics();
 std::vector<Metric> LongContextMetrics();
 
 // One line with what an error about it must name.
@@ -81,6 +83,14 @@ absl::Status NoPartner(const Line& line, const std::string& field,
 // Every prediction with its reference, by "id" or by order.
 absl::StatusOr<std::vector<Pair>> Match(const JsonlFile& predictions,
                                         const JsonlFile& references);
+
+// The field "text" of each pair: a string, and of a reference one or more.
+struct Texts {
+  std::vector<std::string> predictions;
+  std::vector<std::vector<std::string>> references;
+};
+absl::StatusOr<Texts> ReadTexts(const JsonlFile& predictions,
+                                const JsonlFile& references);
 
 // The option `name`: a whole number from `least`.
 absl::StatusOr<int64_t> NumberOption(const Options& options,

@@ -77,7 +77,7 @@ const std::string& Guesses() {
 
 TEST(RegistryTest, EveryMetricIsDescribed) {
   const auto metrics = ListMetrics();
-  EXPECT_EQ(metrics.size(), 27);
+  EXPECT_EQ(metrics.size(), 28);
   std::set<std::string> names;
   for (const MetricInfo& metric : metrics) {
     EXPECT_TRUE(names.insert(metric.name).second) << metric.name;
@@ -367,6 +367,21 @@ TEST(RegistryTest, TextMetricsNameBadLines) {
               HasSubstr("needed is a number"));
   EXPECT_THAT(Error("code_bleu_tokens", a, a, {{"keywords", "/absent"}}),
               HasSubstr("/absent"));
+}
+
+TEST(RegistryTest, CodeBleu) {
+  const std::string text =
+      TextLines({"int f ( int a ) { int b = a ; return b ; }"});
+  const auto result = Measure("codebleu", text, text, {{"language", "java"}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_DOUBLE_EQ(result->at("value").get<double>(), 1);
+  EXPECT_DOUBLE_EQ(result->at("syntax").get<double>(), 1);
+  EXPECT_EQ(result->at("data_flow_edges"), 3);
+  EXPECT_THAT(Error("codebleu", text, text, {{"language", "cobol"}}),
+              HasSubstr("no programming language \"cobol\""));
+  EXPECT_THAT(Error("codebleu", text, text, {{"language", "c"}}),
+              HasSubstr("no data-flow rules for c"));
+  EXPECT_THAT(Error("codebleu", text, text), HasSubstr("language"));
 }
 
 TEST(RegistryTest, CodeBleuTokens) {

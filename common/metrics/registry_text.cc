@@ -20,26 +20,6 @@ namespace {
 
 using nlohmann::json;
 
-struct Texts {
-  std::vector<std::string> predictions;
-  std::vector<std::vector<std::string>> references;
-};
-
-absl::StatusOr<Texts> ReadTexts(const JsonlFile& predictions,
-                                const JsonlFile& references) {
-  REPRO_ASSIGN_OR_RETURN(const auto pairs, Match(predictions, references));
-  Texts texts;
-  for (const Pair& pair : pairs) {
-    REPRO_ASSIGN_OR_RETURN(std::string prediction,
-                           StringField(pair.prediction, "text"));
-    REPRO_ASSIGN_OR_RETURN(std::vector<std::string> of_prediction,
-                           StringsField(pair.reference, "text"));
-    texts.predictions.push_back(std::move(prediction));
-    texts.references.push_back(std::move(of_prediction));
-  }
-  return texts;
-}
-
 struct Tokenized {
   std::vector<Tokens> predictions;
   std::vector<std::vector<Tokens>> references;

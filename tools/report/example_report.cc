@@ -281,7 +281,31 @@ ReportInput MakeExampleInput() {
              absl::StrFormat("%.2f", 12 + 3 * Noise(total)), "", EXACT);
   }
 
+  PolicyEvaluation evaluation;
+  evaluation.set_measured_at("2026-11-20T10:00:00Z");
+  evaluation.set_model("model <b>");
+  evaluation.set_device("a device");
+  evaluation.set_perplexity_tokens(2048);
+  evaluation.add_lengths(1024);
+  evaluation.add_lengths(2048);
+  evaluation.add_depths(0);
+  evaluation.add_depths(1);
+  evaluation.set_count(3);
+  for (const char* policy : {"dense", "window", kHostileRow}) {
+    for (const int budget : {128, 256, 512}) {
+      const bool dense = absl::string_view(policy) == "dense";
+      PolicyScore* score = evaluation.add_scores();
+      score->set_policy(policy);
+      score->set_budget(dense ? 0 : budget);
+      score->add_needle(dense ? 0.875 : budget / 1024.0);
+      score->add_needle(dense ? 0.75 : budget / 2048.0);
+      score->set_perplexity(dense ? 15.25 : 15.25 + 128.0 / budget);
+      if (dense) break;
+    }
+  }
+
   ReportInput input;
+  input.evaluations = {evaluation};
   input.papers = {net, dynamics, scaled, hostile};
   input.results = {newest, gpu, older};
   return input;

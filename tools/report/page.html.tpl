@@ -23,7 +23,8 @@
 <ul class="papers">{{#NAV_PAPER}}
 <li><a href="#paper-{{SLUG}}">{{SLUG}}</a></li>{{/NAV_PAPER}}
 </ul></li>
-<li><a href="#missing">Blocked</a></li>
+{{#NAV_POLICIES}}<li><a href="#policies">Language models</a></li>
+{{/NAV_POLICIES}}<li><a href="#missing">Blocked</a></li>
 <li><a href="#skipped">Not run</a></li>
 <li><a href="#environment">Environment</a></li>
 </ul>
@@ -143,7 +144,25 @@
 </section>{{/PAPER}}
 </section>
 
-<section id="missing" aria-labelledby="missing-title">
+{{#POLICIES}}<section id="policies" aria-labelledby="policies-title">
+<h2 id="policies-title">Language models under attention policies</h2>{{#EVALUATION}}
+<p><strong>{{MODEL}}</strong>: a key is hidden in a long text and asked for; the score is the share of its digits that the answer has, the mean over {{NUM_DEPTHS}} depths and {{NUM_KEYS}} keys. The budget is how many tokens a query sees. Haystack: {{HAYSTACK}}.{{#PERPLEXITY_HEADER}} Perplexity is of its first {{PERPLEXITY_TOKENS}} tokens.{{/PERPLEXITY_HEADER}} <span class="muted">{{EVALUATED}}.</span></p>
+<div class="scroll" tabindex="0" role="region" aria-label="{{MODEL}} under policies, scrolls sideways">
+<table class="counts" data-model="{{MODEL}}">
+<caption>Needle-in-a-haystack score by the tokens of the prompt{{#PERPLEXITY_HEADER}}, and perplexity{{/PERPLEXITY_HEADER}}.</caption>
+<thead><tr><th scope="col">Policy</th><th scope="col">Budget</th>{{#LENGTH}}<th scope="col">{{TOKENS}}</th>{{/LENGTH}}<th scope="col">Mean</th>{{#PERPLEXITY_HEADER}}<th scope="col">Perplexity</th>{{/PERPLEXITY_HEADER}}</tr></thead>
+<tbody>{{#SCORE}}
+<tr><th scope="row">{{POLICY}}</th><td>{{BUDGET}}</td>{{#NEEDLE}}<td>{{VALUE}}</td>{{/NEEDLE}}<td>{{MEAN}}</td>{{#PERPLEXITY}}<td>{{VALUE}}</td>{{/PERPLEXITY}}</tr>{{/SCORE}}
+</tbody>
+</table>
+</div>{{#FIGURES}}
+<p class="small">Mean score over the budget; the grey line is the model without a policy.</p>
+<div class="figures small-multiples">{{#FIGURE}}
+<figure><figcaption><strong>{{POLICY}}</strong></figcaption>{{FIGURE_SVG:none}}</figure>{{/FIGURE}}
+</div>{{/FIGURES}}{{/EVALUATION}}
+</section>
+
+{{/POLICIES}}<section id="missing" aria-labelledby="missing-title">
 <h2 id="missing-title">Blocked</h2>{{#NO_BLOCKED}}
 <p class="muted">No claim is blocked.</p>{{/NO_BLOCKED}}{{#BLOCKED_TABLE}}
 <p>With the asset in place the same command measures these claims.</p>

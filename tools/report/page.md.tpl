@@ -49,7 +49,15 @@ History of what was measured more than once:
 - {{HISTORY_LABEL:x-md}}: {{HISTORY_TEXT:x-md}}{{/HISTORY_FIGURE}}{{#HISTORY_UNCHANGED}}{{#HISTORY_LINE}}
 - {{HISTORY_LABEL:x-md}}: {{HISTORY_TEXT:x-md}}{{/HISTORY_LINE}}{{/HISTORY_UNCHANGED}}
 {{/HISTORY}}{{/TABLE}}{{/PAPER}}
-## Blocked
+{{#POLICIES}}## Language models under attention policies
+{{#EVALUATION}}
+{{MODEL:x-md}}: a key is hidden in a long text and asked for; the score is the share of its digits that the answer has, the mean over {{NUM_DEPTHS}} depths and {{NUM_KEYS}} keys. The budget is how many tokens a query sees. Haystack: {{HAYSTACK:x-md}}.{{#PERPLEXITY_HEADER}} Perplexity is of its first {{PERPLEXITY_TOKENS}} tokens.{{/PERPLEXITY_HEADER}} {{EVALUATED:x-md}}.
+
+| Policy | Budget |{{#LENGTH}} {{TOKENS}} |{{/LENGTH}} Mean |{{#PERPLEXITY_HEADER}} Perplexity |{{/PERPLEXITY_HEADER}}
+| --- | ---: |{{#LENGTH}} ---: |{{/LENGTH}} ---: |{{#PERPLEXITY_HEADER}} ---: |{{/PERPLEXITY_HEADER}}{{#SCORE}}
+| {{POLICY:x-md}} | {{BUDGET:x-md}} |{{#NEEDLE}} {{VALUE}} |{{/NEEDLE}} {{MEAN}} |{{#PERPLEXITY}} {{VALUE}} |{{/PERPLEXITY}}{{/SCORE}}
+{{/EVALUATION}}
+{{/POLICIES}}## Blocked
 {{#NO_BLOCKED}}
 No claim is blocked.
 {{/NO_BLOCKED}}{{#BLOCKED_TABLE}}

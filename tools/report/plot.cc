@@ -371,6 +371,35 @@ void DrawHistory(const HistoryPlot& plot, int width, int height,
                               kCircle, Colour(kMeasured)));
 }
 
+void DrawBudgets(const BudgetPlot& plot, int width, int height,
+                 ScriptWriter& writer) {
+  std::vector<double> values;
+  std::vector<std::vector<double>> line;
+  std::vector<std::string> ticks;
+  for (const auto& [budget, value] : plot.points) {
+    const auto place = static_cast<double>(line.size());
+    ticks.push_back(
+        absl::StrCat(writer.Text(absl::StrCat(budget)), " ", place));
+    values.push_back(value);
+    line.push_back({place, value});
+  }
+  if (plot.reference.has_value()) values.push_back(*plot.reference);
+  const Axis axis(values, /*may_be_log=*/true);
+  const double first = -0.3, last = static_cast<double>(line.size()) - 0.7;
+  writer.Set(Margins(58, 16, 8, 24, width, height));
+  writer.Set(axis.Commands("y", 2));
+  writer.Set(absl::StrFormat("set xrange [%g:%g]\nset xtics (%s)\n", first,
+                             last, absl::StrJoin(ticks, ", ")));
+  if (plot.reference.has_value()) {
+    writer.Plot({{first, *plot.reference}, {last, *plot.reference}},
+                "without a budget",
+                absl::StrCat("lines lw 1 lc rgb ", Colour(kReported)));
+  }
+  writer.Plot(line, "measured",
+              absl::StrFormat("linespoints pt %d ps 0.5 lw 1.5 lc rgb %s",
+                              kCircle, Colour(kMeasured)));
+}
+
 constexpr char kScriptName[] = "plots.gp";
 constexpr char kLogName[] = "log.txt";
 
@@ -469,15 +498,15 @@ std::string HtmlEscape(const std::string& text) {
                                     {"'", "&#39;"}});
 }
 
-int Plotter::Add(const ComparisonPlot& plot) {
-  const bool dots = plot.points.size() <= kMaxDotPlotPoints;
+template <typename Plot, typename Draw>
+int Plotter::AddScript(const Plot& plot, int width, int height,
+                       const Draw& draw) {
   Script script;
   script.title = plot.title;
-  script.width = kWidth;
-  script.height =
-      dots ? 32 + kRowHeight * static_cast<int>(plot.points.size()) : 360;
+  script.width = width;
+  script.height = height;
   ScriptWriter writer;
-  (dots ? DrawDots : DrawScatter)(plot, script.width, script.height, writer);
+  draw(plot, width, height, writer);
   script.commands = writer.Commands();
   script.texts = writer.texts();
   script.parts = writer.titles();
@@ -485,18 +514,21 @@ int Plotter::Add(const ComparisonPlot& plot) {
   return static_cast<int>(scripts_.size()) - 1;
 }
 
+int Plotter::Add(const ComparisonPlot& plot) {
+  if (plot.points.size() > kMaxDotPlotPoints) {
+    return AddScript(plot, kWidth, 360, DrawScatter);
+  }
+  return AddScript(plot, kWidth,
+                   32 + kRowHeight * static_cast<int>(plot.points.size()),
+                   DrawDots);
+}
+
 int Plotter::Add(const HistoryPlot& plot) {
-  Script script;
-  script.title = plot.title;
-  script.width = kHistoryWidth;
-  script.height = kHistoryHeight;
-  ScriptWriter writer;
-  DrawHistory(plot, script.width, script.height, writer);
-  script.commands = writer.Commands();
-  script.texts = writer.texts();
-  script.parts = writer.titles();
-  scripts_.push_back(std::move(script));
-  return static_cast<int>(scripts_.size()) - 1;
+  return AddScript(plot, kHistoryWidth, kHistoryHeight, DrawHistory);
+}
+
+int Plotter::Add(const BudgetPlot& plot) {
+  return AddScript(plot, kHistoryWidth, kHistoryHeight, DrawBudgets);
 }
 
 absl::StatusOr<Plots> Plotter::Render() const {

@@ -1,8 +1,10 @@
 #ifndef REPRO_TOOLS_REPORT_PLOT_H_
 #define REPRO_TOOLS_REPORT_PLOT_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -46,6 +48,14 @@ struct HistoryPlot {
   std::optional<double> reported;
 };
 
+// A score over a budget, in the order of the budgets, which get equal steps,
+// with what no budget gives as a line.
+struct BudgetPlot {
+  std::string title;
+  std::vector<std::pair<int64_t, double>> points;
+  std::optional<double> reference;
+};
+
 // Drawn plots, to be put into one HTML page. Colours are its CSS variables
 // --plot-axis, --plot-text, --plot-grid, --plot-reported, --plot-measured and
 // --plot-differs; all text is escaped.
@@ -60,6 +70,7 @@ class Plotter {
   // The index of the plot in what Render() returns.
   int Add(const ComparisonPlot& plot);
   int Add(const HistoryPlot& plot);
+  int Add(const BudgetPlot& plot);
 
   // UnavailableError if gnuplot is not installed or fails.
   absl::StatusOr<Plots> Render() const;
@@ -75,6 +86,9 @@ class Plotter {
     int width = 0;
     int height = 0;
   };
+
+  template <typename Plot, typename Draw>
+  int AddScript(const Plot& plot, int width, int height, const Draw& draw);
 
   std::vector<Script> scripts_;
 };

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <numeric>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <tuple>
@@ -149,16 +151,20 @@ std::string OriginText(Origin origin) {
 
 std::string DayOf(const std::string& rfc3339) { return rfc3339.substr(0, 10); }
 
-std::string ShortCommit(const Result& result) {
-  const std::string& commit = result.build().commit();
-  if (commit.empty()) return "";
-  return absl::StrCat("commit ", commit.substr(0, 10),
-                      result.build().modified() ? " with changes" : "");
+std::string ShortCommit(const Build& build) {
+  if (build.commit().empty()) return "";
+  return absl::StrCat("commit ", build.commit().substr(0, 10),
+                      build.modified() ? " with changes" : "");
+}
+
+double Mean(const google::protobuf::RepeatedField<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) /
+         std::max(1, values.size());
 }
 
 // "2026-11-20, commit 1a2b3c4d5e, NVIDIA H200".
 std::string Provenance(const Measurement& measurement, const Result& result) {
-  return Joined({DayOf(measurement.measured_at()), ShortCommit(result),
+  return Joined({DayOf(measurement.measured_at()), ShortCommit(result.build()),
                  measurement.device()},
                 ", ");
 }
@@ -205,6 +211,9 @@ class PageBuilder {
     }
     for (const PaperView& paper : model_.papers) AddPaper(paper);
     AddFindings();
+    for (const PolicyEvaluation& evaluation : input_.evaluations) {
+      AddEvaluation(evaluation);
+    }
     AddBlocked();
     AddNotRun();
     DrawPlots();
@@ -256,7 +265,7 @@ class PageBuilder {
     fact("Device", result.device());
     fact("Threads", result.threads() > 0 ? absl::StrCat(result.threads()) : "");
     fact("Build",
-         Joined({ShortCommit(result), result.build().compiler(),
+         Joined({ShortCommit(result.build()), result.build().compiler(),
                  result.build().torch().empty()
                      ? ""
                      : absl::StrCat("LibTorch ", result.build().torch()),
@@ -614,6 +623,75 @@ class PageBuilder {
     if (!any) page_.ShowSection("NO_FINDINGS");
   }
 
+  void AddEvaluation(const PolicyEvaluation& evaluation) {
+    // The section and its link are there if there is an evaluation.
+    if (policies_ == nullptr) {
+      page_.ShowSection("NAV_POLICIES");
+      policies_ = page_.AddSectionDictionary("POLICIES");
+    }
+    TemplateDictionary* entry = policies_->AddSectionDictionary("EVALUATION");
+    entry->SetValue("MODEL", evaluation.model());
+    entry->SetIntValue("NUM_DEPTHS", evaluation.depths_size());
+    entry->SetIntValue("NUM_KEYS", evaluation.count());
+    entry->SetValue("HAYSTACK", evaluation.text().empty() ? "built-in sentences"
+                                                          : evaluation.text());
+    entry->SetValue("EVALUATED", Joined({DayOf(evaluation.measured_at()),
+                                         ShortCommit(evaluation.build()),
+                                         evaluation.device()},
+                                        ", "));
+    const bool perplexity = evaluation.perplexity_tokens() > 0;
+    if (perplexity) {
+      entry->ShowSection("PERPLEXITY_HEADER");
+      entry->SetIntValue("PERPLEXITY_TOKENS", evaluation.perplexity_tokens());
+    }
+    for (const int64_t length : evaluation.lengths()) {
+      entry->AddSectionDictionary("LENGTH")->SetIntValue("TOKENS", length);
+    }
+    // Scores over budgets, by policy in the order of the file.
+    std::vector<BudgetPlot> plots;
+    std::optional<double> reference;
+    for (const PolicyScore& score : evaluation.scores()) {
+      TemplateDictionary* row = entry->AddSectionDictionary("SCORE");
+      row->SetValue("POLICY", score.policy());
+      row->SetValue("BUDGET",
+                    score.budget() > 0 ? absl::StrCat(score.budget()) : "–");
+      for (int i = 0; i < score.needle_size(); ++i) {
+        TemplateDictionary* cell = row->AddSectionDictionary("NEEDLE");
+        cell->SetFormattedValue("VALUE", "%.2f", score.needle(i));
+        cell->SetIntValue("TOKENS", evaluation.lengths(i));
+      }
+      const double mean = Mean(score.needle());
+      row->SetFormattedValue("MEAN", "%.2f", mean);
+      if (perplexity) {
+        TemplateDictionary* cell = row->AddSectionDictionary("PERPLEXITY");
+        if (score.has_perplexity()) {
+          cell->SetFormattedValue("VALUE", "%.3f", score.perplexity());
+        }
+      }
+      if (score.budget() == 0) {
+        if (!reference.has_value()) reference = mean;
+        continue;
+      }
+      if (plots.empty() || plots.back().title != score.policy()) {
+        plots.emplace_back().title = score.policy();
+      }
+      plots.back().points.emplace_back(score.budget(), mean);
+    }
+    TemplateDictionary* figures = nullptr;
+    for (BudgetPlot& plot : plots) {
+      if (plot.points.size() < 2) continue;
+      if (figures == nullptr) figures = entry->AddSectionDictionary("FIGURES");
+      TemplateDictionary* figure = figures->AddSectionDictionary("FIGURE");
+      figure->SetValue("POLICY", plot.title);
+      plot.title =
+          absl::StrCat(plot.title,
+                       ": mean needle score over the budget of tokens; the "
+                       "table above holds the numbers");
+      plot.reference = reference;
+      figures_.push_back({figure, "FIGURE_SVG", plotter_.Add(plot)});
+    }
+  }
+
   // Claims of one paper that lack the same thing share a row.
   void AddBlocked() {
     TemplateDictionary* table = nullptr;
@@ -693,6 +771,7 @@ class PageBuilder {
   TemplateDictionary page_;
   Plotter plotter_;
   std::vector<Figure> figures_;
+  TemplateDictionary* policies_ = nullptr;
 };
 
 }  // namespace

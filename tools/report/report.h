@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "common/claims/claims.pb.h"
 #include "common/claims/result.pb.h"
+#include "tools/evaluation/evaluation.pb.h"
 #include "tools/history/history.h"
 
 namespace repro {
@@ -17,6 +18,8 @@ struct ReportInput {
   // claim the report shows the newest measurement of its current version; what
   // the first result did not measure is marked as recorded.
   std::vector<Result> results;
+  // Language models under attention policies.
+  std::vector<PolicyEvaluation> evaluations;
   // Built from the same results. Null: the report has no history.
   const History* history = nullptr;
 };

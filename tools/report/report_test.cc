@@ -249,6 +249,23 @@ TEST_F(ReportTest, FindingsAreListed) {
   EXPECT_THAT(written.markdown, Not(HasSubstr("Use instead")));
 }
 
+TEST_F(ReportTest, PoliciesOfALanguageModelHaveATable) {
+  EXPECT_THAT(Write(std::vector<Result>{}).html, Not(HasSubstr("policies")));
+  const Written written = Write(MakeExampleInput());
+  EXPECT_THAT(written.html, HasSubstr("href=\"#policies\""));
+  EXPECT_THAT(written.html,
+              HasSubstr("<th scope=\"row\">dense</th><td>–</td><td>0.88</td>"
+                        "<td>0.75</td><td>0.81</td><td>15.250</td>"));
+  EXPECT_THAT(
+      written.markdown,
+      HasSubstr("| Policy | Budget | 1024 | 2048 | Mean | Perplexity |"));
+  EXPECT_THAT(written.markdown,
+              HasSubstr("| window | 128 | 0.12 | 0.06 | 0.09 | 16.250 |"));
+  EXPECT_THAT(written.markdown, HasSubstr("of its first 2048 tokens"));
+  // One plot for each policy with budgets.
+  EXPECT_EQ(Count(written.html, "mean needle score over the budget"), 4);
+}
+
 TEST_F(ReportTest, HistoryTellsChangedFromUnchanged) {
   Result newest = MakeResult("new");
   Measure(newest, 4.2, "2026-11-02")->set_verdict(DIFFERS);

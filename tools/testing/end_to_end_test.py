@@ -2,14 +2,20 @@
 """Drives the `repro` program as a user would, over the toy paper."""
 
 import glob
+import http.server
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 import unittest
+
+sys.path.insert(0, os.path.abspath("tools/testing"))
+import tiny_model  # pylint: disable=g-import-not-at-top
 
 PROGRAM = os.path.abspath("tools/testing/repro_toy")
 COMPILER = os.path.abspath("common/claims/claims_compiler")
@@ -213,6 +219,68 @@ class EndToEndTest(unittest.TestCase):
     finally:
       subprocess.call(["umount", disk])
 
+  def serve_answers(self, count):
+    """An OpenAI-compatible server that refuses all after `count` answers.
+
+    Returns:
+      What --model calls it, and a function that allows so many more.
+    """
+    left = [count]
+    body = json.dumps({
+        "choices": [{"index": 0, "finish_reason": "length",
+                     "message": {"role": "assistant", "content": "a b c"}}],
+        "usage": {"prompt_tokens": 2, "completion_tokens": 3}}).encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+
+      def log_message(self, *args):
+        pass
+
+      def do_POST(self):  # pylint: disable=invalid-name
+        self.rfile.read(int(self.headers["Content-Length"]))
+        left[0] -= 1
+        answered = left[0] >= 0
+        self.send_response(200 if answered else 403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    self.addCleanup(server.server_close)
+    self.addCleanup(server.shutdown)
+    return (f"openai:m@http://127.0.0.1:{server.server_port}/v1",
+            lambda more: left.__setitem__(0, more))
+
+  def test_the_model_may_be_of_any_kind(self):
+    ask = ["run", "toy", "--claims", "ask/*", "--out", self.out, "--model"]
+    reproduced = r"ask/tokens +12 +12 +EXACT +REPRODUCED"
+    model = self.folder + "/tiny"
+    tiny_model.save(model)
+    local = "local:" + model
+    self.assertRegex(self.repro(*ask, local).stdout, reproduced)
+    server, allow = self.serve_answers(4)
+    self.assertRegex(self.repro(*ask, server).stdout, reproduced)
+
+    # A recording that broke off is gone on with: two answers and two more.
+    answers = self.folder + "/answers"
+    record = f"record:{answers}:{server}"
+    allow(2)
+    self.assertIn("403", self.repro(*ask, record, code=1).stdout)
+    self.assertEqual(len(os.listdir(answers)), 2)
+    out = self.repro(*ask, "replay:" + answers, code=1).stdout
+    self.assertIn(f"--model record:{answers}:SPEC", out)
+    allow(2)
+    self.assertRegex(self.repro(*ask, record).stdout, reproduced)
+    self.assertEqual(len(os.listdir(answers)), 4)
+    allow(0)
+    self.assertRegex(self.repro(*ask, record).stdout, reproduced)
+    self.assertRegex(self.repro(*ask, "replay:" + answers).stdout, reproduced)
+    with open(self.results()[-1], encoding="utf-8") as file:
+      self.assertEqual(json.load(file)["model_spec"], "replay:" + answers)
+    self.repro(*ask, "gpt", code=2)
+
   def test_metric_reads_the_users_files(self):
     def write(name, lines):
       path = os.path.join(self.folder, name)
@@ -228,6 +296,8 @@ class EndToEndTest(unittest.TestCase):
     self.repro("metric", "accuracy", "--predictions", predictions,
                "--references", short, code=2)
     self.assertIn("roc_auc", self.repro("metric").stdout)
+    self.assertIn("roc_auc", self.repro("metric", "--list").stdout)
+    self.repro("metric", "accuracy", "--list", code=2)
 
   def test_generate_says_what_is_wrong(self):
     for arguments, expected in [

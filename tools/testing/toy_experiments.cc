@@ -7,7 +7,9 @@
 #include <thread>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "common/claims/experiment.h"
+#include "common/completion/open_client.h"
 #include "common/data/io.h"
 #include "common/status/macros.h"
 
@@ -47,6 +49,26 @@ absl::Status Replay(ExperimentRun& run) {
   return absl::OkStatus();
 }
 
+// Four questions of at most three tokens each.
+absl::Status Ask(ExperimentRun& run) {
+  completion::OpenOptions options;
+  options.cancelled = [&run] { return run.Cancelled(); };
+  REPRO_ASSIGN_OR_RETURN(const auto client,
+                         completion::OpenClient(run.model_spec(), options));
+  int64_t tokens = 0;
+  for (int i = 0; i < 4; ++i) {
+    completion::CompletionRequest request;
+    request.messages = {{"user", absl::StrCat("Question ", i)}};
+    request.max_tokens = 3;
+    REPRO_ASSIGN_OR_RETURN(const completion::Completion answer,
+                           client->Complete(request));
+    tokens += answer.completion_tokens;
+  }
+  run.Record(*run.claims()[0], static_cast<double>(tokens));
+  return absl::OkStatus();
+}
+
+REPRO_REGISTER_EXPERIMENT("toy", "ask", Ask);
 REPRO_REGISTER_EXPERIMENT("toy", "closed_form", MeasureClosedForm);
 REPRO_REGISTER_EXPERIMENT("toy", "slow", MeasureSlowly);
 REPRO_REGISTER_EXPERIMENT("toy", "replay", Replay);

@@ -1,0 +1,85 @@
+// Multi-head attention under a mask, for encoders and decoders of papers on
+// code.
+#ifndef REPRO_COMMON_ENCODER_MASKED_ATTENTION_H_
+#define REPRO_COMMON_ENCODER_MASKED_ATTENTION_H_
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "common/nn/initializer.h"
+#include "common/nn/layers.h"
+#include "common/nn/module.h"
+
+namespace repro::encoder {
+
+struct MaskedAttentionOptions {
+  double scale = 1;
+  double dropout = 0;  // of the map's entries; of the given generator
+  bool training = false;
+  at::Generator generator;
+  at::Tensor* map = nullptr;  // receives [batch, heads, target_len, source_len]
+};
+
+// softmax(scale q k^T + bias + M) v with M = 0 where `mask` is true and minus
+// infinity elsewhere. q: [batch, heads, target_len, head_dim], k and v:
+// [batch, heads, source_len, head_dim].
+//
+// mask: bool, true where a target may attend: [batch, source_len] for padding,
+// [batch, target_len, source_len], or undefined for all. bias: floating,
+// broadcastable to [batch, heads, target_len, source_len], or undefined. A
+// target that may attend to nothing gets 0, so that whatever stands in the
+// padding changes no output.
+at::Tensor MaskedAttention(const at::Tensor& q, const at::Tensor& k,
+                           const at::Tensor& v, const at::Tensor& mask,
+                           const at::Tensor& bias,
+                           const MaskedAttentionOptions& options);
+
+struct MultiHeadAttentionConfig {
+  int64_t dim = 0;
+  int64_t num_heads = 0;
+  int64_t head_dim = 0;   // 0: dim / num_heads
+  bool use_bias = true;   // in the four projections
+  bool use_scale = true;  // 1 / sqrt(head_dim); T5 has none
+  double dropout = 0;
+  // Normal; T5's for each projection (Mesh TensorFlow) if 0: the query's
+  // (dim head_dim)^-1/2, the key's and value's dim^-1/2, the output's
+  // (num_heads head_dim)^-1/2.
+  double init_std = 0.02;
+};
+
+// Parameters "query", "key", "value", "output", each Linear.
+class MultiHeadAttention : public Module {
+ public:
+  // Dropout draws from `generator`, which may be undefined if dropout is 0.
+  MultiHeadAttention(const MultiHeadAttentionConfig& config,
+                     const Initializer& init, at::Generator generator = {});
+
+  // target: [batch, target_len, dim], source: [batch, source_len, dim] ->
+  // [batch, target_len, dim].
+  at::Tensor Forward(const at::Tensor& target, const at::Tensor& source,
+                     const at::Tensor& mask, const at::Tensor& bias = {},
+                     at::Tensor* map = nullptr) const;
+
+  // The parts of Forward, for caches: x [batch, len, dim] as heads
+  // [batch, heads, len, head_dim].
+  at::Tensor Keys(const at::Tensor& x) const;
+  at::Tensor Values(const at::Tensor& x) const;
+  at::Tensor Attend(const at::Tensor& target, const at::Tensor& keys,
+                    const at::Tensor& values, const at::Tensor& mask,
+                    const at::Tensor& bias = {},
+                    at::Tensor* map = nullptr) const;
+
+ private:
+  MultiHeadAttentionConfig config_;
+  at::Generator generator_;
+  Linear* query_;
+  Linear* key_;
+  Linear* value_;
+  Linear* output_;
+};
+
+}  // namespace repro::encoder
+
+#endif  // REPRO_COMMON_ENCODER_MASKED_ATTENTION_H_

@@ -1,0 +1,2 @@
+expression = question.rsplit(" is", 1)[0]
+answer = eval(expression)

@@ -1,0 +1,2 @@
+expression = question.rsplit("=", 1)[0]
+answer = eval(expression)

@@ -1,0 +1,2 @@
+words = question.split("List: ")[1].split()
+answer = " ".join(sorted(words))

@@ -1,0 +1,452 @@
+// How each claim of claims.textproto is measured; arguments come from there.
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "common/claims/experiment.h"
+#include "common/claims/printed_number.h"
+#include "common/data/csv.h"
+#include "common/metrics/ranking.h"
+#include "common/retrieval/evaluate.h"
+#include "common/stats/descriptive.h"
+#include "common/status/macros.h"
+#include "papers/code_search_net/challenge.h"
+#include "papers/code_search_net/pairs.h"
+#include "papers/code_search_net/retriever.h"
+
+namespace repro::code_search_net {
+namespace {
+
+constexpr char kSlug[] = "code_search_net";
+
+absl::Status Unknown(const Claim& claim, const std::string& what,
+                     const std::string& name) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
+}
+
+bool HasArg(const Claim& claim, const std::string& name) {
+  return claim.args().count(name) > 0;
+}
+
+// ---------------------------------------------------------- printed numbers
+
+absl::Status CorpusTotals(ExperimentRun& run) {
+  REPRO_ASSIGN_OR_RETURN(const Paper* paper,
+                         Registry::Global().FindPaper(kSlug));
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string column, run.Arg(*claim, "column"));
+    double sum = 0;
+    int languages = 0;
+    for (const Claim& other : paper->claims()) {
+      if (other.table() != claim->table() || other.column() != column ||
+          other.evidence() != BLOCKED) {
+        continue;
+      }
+      REPRO_ASSIGN_OR_RETURN(const PrintedNumber printed,
+                             ParsePrintedNumber(other.reported()));
+      sum += printed.value;
+      ++languages;
+    }
+    if (languages != static_cast<int>(kLanguages.size())) {
+      return Unknown(*claim, "column of six languages", column);
+    }
+    run.Record(*claim, sum);
+  }
+  return absl::OkStatus();
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "corpus_totals", CorpusTotals);
+
+absl::Status Leaderboard(ExperimentRun& run) {
+  REPRO_ASSIGN_OR_RETURN(const std::string path, run.AssetPath("leaderboard"));
+  REPRO_ASSIGN_OR_RETURN(const CsvTable table, CsvTable::Read(path));
+  REPRO_ASSIGN_OR_RETURN(const std::vector<double> scores,
+                         table.Doubles("ndcg_score"));
+  if (scores.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": no submission"));
+  }
+  const double best = *std::max_element(scores.begin(), scores.end());
+  REPRO_ASSIGN_OR_RETURN(const Paper* paper,
+                         Registry::Global().FindPaper(kSlug));
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string measure,
+                           run.Arg(*claim, "measure"));
+    if (measure == "best") {
+      run.Record(*claim, best);
+    } else if (measure == "count") {
+      run.Record(*claim, static_cast<double>(scores.size()));
+    } else if (measure == "best_less") {
+      REPRO_ASSIGN_OR_RETURN(const std::string id, run.Arg(*claim, "of"));
+      const auto other =
+          std::find_if(paper->claims().begin(), paper->claims().end(),
+                       [&](const Claim& c) { return c.id() == id; });
+      if (other == paper->claims().end()) return Unknown(*claim, "claim", id);
+      REPRO_ASSIGN_OR_RETURN(const PrintedNumber printed,
+                             ParsePrintedNumber(other->reported()));
+      run.Record(*claim, best - printed.value);
+    } else {
+      return Unknown(*claim, "measure", measure);
+    }
+  }
+  return absl::OkStatus();
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "leaderboard", Leaderboard);
+
+// -------------------------------------------------------------- annotations
+
+absl::Status Annotations(ExperimentRun& run) {
+  REPRO_ASSIGN_OR_RETURN(const std::string path, run.AssetPath("annotations"));
+  REPRO_ASSIGN_OR_RETURN(const std::string queries_path,
+                         run.AssetPath("queries"));
+  REPRO_ASSIGN_OR_RETURN(const std::vector<Annotation> annotations,
+                         ReadAnnotations(path));
+  REPRO_ASSIGN_OR_RETURN(const CsvTable queries, CsvTable::Read(queries_path));
+  const Judgements judgements = Group(annotations);
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string measure,
+                           run.Arg(*claim, "measure"));
+    std::string language;
+    if (HasArg(*claim, "language")) {
+      REPRO_ASSIGN_OR_RETURN(language, run.Arg(*claim, "language"));
+      if (judgements.count(language) == 0) {
+        return Unknown(*claim, "language", language);
+      }
+    }
+    const auto wanted = [&](const std::string& l) {
+      return language.empty() || l == language;
+    };
+    if (measure == "kappa") {
+      REPRO_ASSIGN_OR_RETURN(const double kappa, AnnotatorKappa(judgements));
+      run.Record(*claim, kappa);
+      continue;
+    }
+    if (measure == "queries_file") {
+      std::set<std::string> distinct;
+      for (int64_t row = 0; row < queries.num_rows(); ++row) {
+        REPRO_ASSIGN_OR_RETURN(const std::string query,
+                               queries.Text(row, "query"));
+        distinct.insert(query);
+      }
+      run.Record(*claim, static_cast<double>(distinct.size()));
+      continue;
+    }
+    int64_t count = 0;
+    if (measure == "annotations") {
+      for (const Annotation& a : annotations) count += wanted(a.language);
+    } else if (measure == "grade") {
+      REPRO_ASSIGN_OR_RETURN(const int64_t grade, run.IntArg(*claim, "grade"));
+      for (const Annotation& a : annotations) {
+        count += wanted(a.language) && a.relevance == grade;
+      }
+    } else {
+      int64_t times = 0;
+      if (measure == "times") {
+        REPRO_ASSIGN_OR_RETURN(times, run.IntArg(*claim, "times"));
+      } else if (measure != "distinct" && measure != "several" &&
+                 measure != "queries" && measure != "positive_queries") {
+        return Unknown(*claim, "measure", measure);
+      }
+      for (const auto& [l, by_query] : judgements) {
+        if (!wanted(l)) continue;
+        for (const auto& [query, functions] : by_query) {
+          bool positive = false;
+          for (const Judged& function : functions) {
+            const auto grades = static_cast<int64_t>(function.grades.size());
+            positive |= function.relevance() > 0;
+            count += measure == "distinct" ||
+                     (measure == "several" && grades > 1) ||
+                     (measure == "times" && grades == times);
+          }
+          count += measure == "queries" ||
+                   (measure == "positive_queries" && positive);
+        }
+      }
+    }
+    run.Record(*claim, static_cast<double>(count));
+  }
+  return absl::OkStatus();
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "annotations", Annotations);
+
+absl::Status PoolOrders(ExperimentRun& run) {
+  REPRO_ASSIGN_OR_RETURN(const std::string path, run.AssetPath("annotations"));
+  REPRO_ASSIGN_OR_RETURN(const std::vector<Annotation> annotations,
+                         ReadAnnotations(path));
+  const Judgements judgements = Group(annotations);
+  std::map<std::string, ChallengeScores> scores;
+  REPRO_ASSIGN_OR_RETURN(scores["random_expected"],
+                         RandomPoolScores(judgements));
+  for (const auto& [name, order] : std::map<std::string, PoolOrder>{
+           {"file_order", PoolOrder::kFile},
+           {"worst_order", PoolOrder::kWorst},
+           {"path_lexical_overlap", PoolOrder::kPathOverlap}}) {
+    REPRO_ASSIGN_OR_RETURN(
+        scores[name], Evaluate(judgements, PoolPredictions(judgements, order),
+                               metrics::Unjudged::kGainZero));
+  }
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string order, run.Arg(*claim, "order"));
+    REPRO_ASSIGN_OR_RETURN(const std::string language,
+                           run.Arg(*claim, "language"));
+    const auto found = scores.find(order);
+    if (found == scores.end()) return Unknown(*claim, "order", order);
+    if (language == "mean") {
+      run.Record(*claim, found->second.mean);
+      continue;
+    }
+    const auto score = found->second.by_language.find(language);
+    if (score == found->second.by_language.end()) {
+      return Unknown(*claim, "language", language);
+    }
+    run.Record(*claim, score->second);
+  }
+  return absl::OkStatus();
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "pool_orders", PoolOrders);
+
+// ------------------------------------------------------------------ oracles
+
+// The MRR of 1,000 queries whose candidates' scores `score` gives.
+template <typename Score>
+absl::StatusOr<double> MrrOf(const Score& score) {
+  REPRO_ASSIGN_OR_RETURN(
+      const std::vector<double> ranks,
+      retrieval::ReciprocalRanksInBatches(
+          1000, 1000, retrieval::LastBatch::kDrop,
+          [&](int64_t query, absl::Span<const int64_t> documents)
+              -> absl::StatusOr<std::vector<double>> {
+            std::vector<double> scores;
+            for (const int64_t d : documents) scores.push_back(score(query, d));
+            return scores;
+          }));
+  return Mean(ranks);
+}
+
+absl::Status Oracles(ExperimentRun& run) {
+  const Judgements judgements =
+      Group({{"go", "q", "u1", 3}, {"go", "q", "u2", 1}, {"go", "q", "u3", 0}});
+  const Predictions predictions = {{"go", {{"q", {"x", "u2", "u1"}}}}};
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string measure,
+                           run.Arg(*claim, "measure"));
+    absl::StatusOr<double> value = 0.0;
+    if (measure == "ndcg_within" || measure == "ndcg_all") {
+      REPRO_ASSIGN_OR_RETURN(
+          const ChallengeScores scores,
+          Evaluate(judgements, predictions,
+                   measure == "ndcg_all" ? metrics::Unjudged::kGainZero
+                                         : metrics::Unjudged::kSkip));
+      value = scores.mean;
+    } else if (measure == "gain_of_2_and_3") {
+      value = std::exp2(Judged{"u", {2, 3}}.relevance()) - 1;
+    } else if (measure == "mrr_tied") {
+      value = MrrOf([](int64_t, int64_t) { return 0.0; });
+    } else if (measure == "mrr_chance") {
+      // Query q's own document is the one of rank q + 1: each rank once.
+      value = MrrOf([](int64_t query, int64_t document) {
+        return document == query
+                   ? -static_cast<double>(query)
+                   : -static_cast<double>(document < query ? document
+                                                           : document + 0.5);
+      });
+    } else {
+      return Unknown(*claim, "measure", measure);
+    }
+    REPRO_RETURN_IF_ERROR(value.status());
+    run.Record(*claim, *value);
+  }
+  return absl::OkStatus();
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "oracles", Oracles);
+
+// --------------------------------------------------------------------- BM25
+
+absl::Status Bm25(ExperimentRun& run) {
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string language,
+                           run.Arg(*claim, "language"));
+    REPRO_ASSIGN_OR_RETURN(const std::string path,
+                           run.AssetPath(absl::StrCat("pairs_", language)));
+    REPRO_ASSIGN_OR_RETURN(const std::vector<Pair> pairs, ReadPairs(path));
+    REPRO_ASSIGN_OR_RETURN(
+        const std::vector<double> ranks,
+        Bm25ReciprocalRanks(DistinctDocumentation(pairs), LuceneOptions()));
+    REPRO_ASSIGN_OR_RETURN(const double mrr, Mean(ranks));
+    run.Record(*claim, mrr);
+  }
+  return absl::OkStatus();
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "bm25", Bm25);
+
+// ----------------------------------------------------------------- encoders
+
+constexpr int64_t kValidation = 500;
+
+struct Split {
+  std::vector<Pair> train, valid, test;
+  std::vector<Pair> web_test;  // test's functions with web queries
+};
+
+// The test part: every function that answers a web query and has
+// documentation, in a random order, with one of its queries. What has the same
+// documentation as one of them is not trained on.
+Split MakeSplit(const Cosqa& cosqa, const std::vector<Pair>& others,
+                uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::map<int64_t, std::string> query_of;
+  for (const CosqaQuery& query : cosqa.queries) {
+    const Pair& function = cosqa.functions[query.function];
+    if (!function.documentation.empty() && !function.code.empty()) {
+      query_of.emplace(query.function, query.text);
+    }
+  }
+  std::vector<std::pair<int64_t, std::string>> queries(query_of.begin(),
+                                                       query_of.end());
+  std::shuffle(queries.begin(), queries.end(), random);
+  Split split;
+  std::set<std::vector<std::string>> held_out;
+  for (const auto& [function, text] : queries) {
+    split.test.push_back(cosqa.functions[function]);
+    split.web_test.push_back({{text}, cosqa.functions[function].code});
+    held_out.insert(cosqa.functions[function].documentation);
+  }
+  std::vector<Pair> rest;
+  std::vector<Pair> all = cosqa.functions;
+  all.insert(all.end(), others.begin(), others.end());
+  for (Pair& pair : DistinctDocumentation(all)) {
+    if (!pair.documentation.empty() && !pair.code.empty() &&
+        held_out.count(pair.documentation) == 0) {
+      rest.push_back(std::move(pair));
+    }
+  }
+  std::shuffle(rest.begin(), rest.end(), random);
+  const size_t num_valid = std::min<size_t>(kValidation, rest.size() / 2);
+  split.valid.assign(rest.begin(), rest.begin() + num_valid);
+  split.train.assign(rest.begin() + num_valid, rest.end());
+  return split;
+}
+
+struct Scores {
+  double documentation = 0, web = 0;
+};
+
+absl::Status Encoders(ExperimentRun& run) {
+  REPRO_ASSIGN_OR_RETURN(const std::string codebase,
+                         run.AssetPath("cosqa_codebase"));
+  REPRO_ASSIGN_OR_RETURN(const std::string dev, run.AssetPath("cosqa_dev"));
+  REPRO_ASSIGN_OR_RETURN(const std::string test, run.AssetPath("cosqa_test"));
+  REPRO_ASSIGN_OR_RETURN(const Cosqa cosqa, ReadCosqa(codebase, {dev, test}));
+  std::vector<Pair> others;
+  for (const char* language : kLanguages) {
+    REPRO_ASSIGN_OR_RETURN(const std::string path,
+                           run.AssetPath(absl::StrCat("pairs_", language)));
+    REPRO_ASSIGN_OR_RETURN(const std::vector<Pair> pairs, ReadPairs(path));
+    others.insert(others.end(), pairs.begin(), pairs.end());
+  }
+
+  using Encoders = std::pair<std::string, std::string>;  // text, code
+  const Encoders bag_of_words = {"nbow", "nbow"};
+  const Encoders self_attention = {"selfatt", "selfatt"};
+  std::set<Encoders> needed = {bag_of_words};
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string text, run.Arg(*claim, "text"));
+    REPRO_ASSIGN_OR_RETURN(const std::string code, run.Arg(*claim, "code"));
+    REPRO_ASSIGN_OR_RETURN(const std::string effect, run.Arg(*claim, "effect"));
+    needed.emplace(text, code);
+    if (effect == "above_self_attention") needed.insert(self_attention);
+  }
+
+  std::map<Encoders, std::vector<Scores>> scores;
+  const double total = static_cast<double>(run.seeds().size() * needed.size());
+  double done = 0;
+  int64_t num_test = 0, num_train = 0;
+  for (const uint64_t seed : run.seeds()) {
+    const Split split = MakeSplit(cosqa, others, seed);
+    num_test = static_cast<int64_t>(split.test.size());
+    num_train = static_cast<int64_t>(split.train.size());
+    for (const Encoders& encoders : needed) {
+      RetrieverOptions options;
+      options.query_encoder = encoders.first;
+      options.code_encoder = encoders.second;
+      options.device = run.device();
+      options.seed = seed;
+      options.stop = [&](int64_t epoch, double mrr) {
+        run.Progress(
+            done + static_cast<double>(epoch) /
+                       static_cast<double>(options.max_epochs),
+            total,
+            absl::StrCat(encoders.first, "/", encoders.second, ", seed ", seed,
+                         ", epoch ", epoch, ", validation MRR ", mrr));
+        return run.Cancelled();
+      };
+      REPRO_ASSIGN_OR_RETURN(
+          const Retriever retriever,
+          Retriever::Train(split.train, split.valid, options));
+      Scores score;
+      REPRO_ASSIGN_OR_RETURN(score.documentation,
+                             retriever.MeanReciprocalRank(split.test, num_test,
+                                                          /*as_coded=*/false));
+      REPRO_ASSIGN_OR_RETURN(
+          score.web, retriever.MeanReciprocalRank(split.web_test, num_test,
+                                                  /*as_coded=*/false));
+      scores[encoders].push_back(score);
+      ++done;
+    }
+  }
+
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string text, run.Arg(*claim, "text"));
+    REPRO_ASSIGN_OR_RETURN(const std::string code, run.Arg(*claim, "code"));
+    REPRO_ASSIGN_OR_RETURN(const std::string queries,
+                           run.Arg(*claim, "queries"));
+    REPRO_ASSIGN_OR_RETURN(const std::string effect, run.Arg(*claim, "effect"));
+    double Scores::*field = nullptr;
+    if (queries == "documentation") field = &Scores::documentation;
+    if (queries == "web") field = &Scores::web;
+    if (field == nullptr) return Unknown(*claim, "kind of queries", queries);
+    Observation observation;
+    const std::vector<Scores>& own = scores.at({text, code});
+    for (size_t i = 0; i < own.size(); ++i) {
+      const double mrr = own[i].*field;
+      observation.samples.push_back(mrr);
+      const double bag = scores.at(bag_of_words)[i].*field;
+      if (effect == "above_chance") {
+        observation.effects.push_back(mrr - ChanceReciprocalRank(num_test));
+      } else if (effect == "above_bag_of_words") {
+        observation.effects.push_back(mrr - bag);
+      } else if (effect == "below_bag_of_words") {
+        observation.effects.push_back(bag - mrr);
+      } else if (effect == "above_self_attention") {
+        observation.effects.push_back(mrr -
+                                      scores.at(self_attention)[i].*field);
+      } else {
+        return Unknown(*claim, "effect", effect);
+      }
+    }
+    if (absl::StartsWith(effect, "above_self")) {
+      // The claim is of the difference itself.
+      observation.samples = observation.effects;
+    }
+    observation.scale =
+        absl::StrCat(num_train, " pairs of 1.9 million, ", num_test,
+                     " candidates, at most 100 of 500 epochs");
+    run.Record(*claim, std::move(observation));
+  }
+  return absl::OkStatus();
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "encoders", Encoders);
+
+}  // namespace
+}  // namespace repro::code_search_net
