@@ -313,7 +313,7 @@ TEST(EncoderDecoderTest, LearnsToTheKnownOptimum) {
   const std::unique_ptr<Optimizer> optimizer =
       MakeAdam(model.Parameters(), adam);
   double loss = 0;
-  for (int step = 0; step < 150; ++step) {
+  for (int step = 0; step < 600; ++step) {
     optimizer->ZeroGradients();
     const at::Tensor value =
         TokenCrossEntropy(model.Decode(ShiftRight(label, model.config()),
