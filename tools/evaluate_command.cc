@@ -1,6 +1,5 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/tensor.h>
-#include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -16,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/assets/sha256.h"
+#include "common/claims/proto_json.h"
 #include "common/data/io.h"
 #include "common/lm/model.h"
 #include "common/lm/perplexity.h"
@@ -198,13 +198,7 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
     if (g_stop) return absl::CancelledError("stopped");
   }
   if (format == Format::kJson) {
-    std::string json;
-    google::protobuf::util::JsonPrintOptions print;
-    print.add_whitespace = true;
-    print.preserve_proto_field_names = true;
-    const auto status =
-        google::protobuf::util::MessageToJsonString(evaluation, &json, print);
-    if (!status.ok()) return absl::InternalError(std::string(status.message()));
+    REPRO_ASSIGN_OR_RETURN(const std::string json, ProtoJson(evaluation));
     std::cout << json;
   } else {
     const TextTable table = TableOf(evaluation);

@@ -21,18 +21,28 @@ constexpr int64_t kMaxBytes = int64_t{256} << 20;
 
 }  // namespace
 
-absl::Status WriteProtoJson(const google::protobuf::Message& message,
-                            const std::string& path) {
+absl::StatusOr<std::string> ProtoJson(
+    const google::protobuf::Message& message) {
   json::JsonPrintOptions options;
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
   std::string text;
   const auto status = json::MessageToJsonString(message, &text, options);
   if (!status.ok()) {
-    return absl::InternalError(absl::StrCat(
-        path, ": cannot be written as JSON: ", std::string(status.message())));
+    return absl::InternalError(absl::StrCat("cannot be written as JSON: ",
+                                            std::string(status.message())));
   }
-  return WriteFileAtomically(path, text);
+  return text;
+}
+
+absl::Status WriteProtoJson(const google::protobuf::Message& message,
+                            const std::string& path) {
+  const absl::StatusOr<std::string> text = ProtoJson(message);
+  if (!text.ok()) {
+    return absl::InternalError(
+        absl::StrCat(path, ": ", text.status().message()));
+  }
+  return WriteFileAtomically(path, *text);
 }
 
 absl::Status ReadProtoJson(const std::string& path, const std::string& what,

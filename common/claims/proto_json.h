@@ -7,10 +7,14 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace repro {
 
-// Writes a message as protobuf JSON, in place of what `path` held: readers see
+// A message as protobuf JSON, fields named as in the proto.
+absl::StatusOr<std::string> ProtoJson(const google::protobuf::Message& message);
+
+// Writes it, in place of what `path` held: readers see
 // the old file or the new one, never a part.
 absl::Status WriteProtoJson(const google::protobuf::Message& message,
                             const std::string& path);

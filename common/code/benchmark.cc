@@ -14,21 +14,10 @@
 
 #include "common/code/data_flow.h"
 #include "common/code/functions.h"
+#include "common/code/grammar.h"
 #include "common/code/language.h"
 #include "common/code/syntax_tree.h"
 #include "common/data/io.h"
-
-extern "C" {
-const TSLanguage* tree_sitter_c();
-const TSLanguage* tree_sitter_c_sharp();
-const TSLanguage* tree_sitter_cpp();
-const TSLanguage* tree_sitter_go();
-const TSLanguage* tree_sitter_java();
-const TSLanguage* tree_sitter_javascript();
-const TSLanguage* tree_sitter_php();
-const TSLanguage* tree_sitter_python();
-const TSLanguage* tree_sitter_ruby();
-}
 
 namespace repro::code {
 namespace {
@@ -36,19 +25,14 @@ namespace {
 struct Case {
   CodeLanguage language;
   const char* extension;
-  const TSLanguage* (*grammar)();
 };
 
 constexpr Case kCases[] = {
-    {CodeLanguage::kPython, ".py", tree_sitter_python},
-    {CodeLanguage::kJava, ".java", tree_sitter_java},
-    {CodeLanguage::kJavaScript, ".js", tree_sitter_javascript},
-    {CodeLanguage::kGo, ".go", tree_sitter_go},
-    {CodeLanguage::kPhp, ".php", tree_sitter_php},
-    {CodeLanguage::kRuby, ".rb", tree_sitter_ruby},
-    {CodeLanguage::kC, ".c", tree_sitter_c},
-    {CodeLanguage::kCpp, ".cc", tree_sitter_cpp},
-    {CodeLanguage::kCSharp, ".cs", tree_sitter_c_sharp},
+    {CodeLanguage::kPython, ".py"},     {CodeLanguage::kJava, ".java"},
+    {CodeLanguage::kJavaScript, ".js"}, {CodeLanguage::kGo, ".go"},
+    {CodeLanguage::kPhp, ".php"},       {CodeLanguage::kRuby, ".rb"},
+    {CodeLanguage::kC, ".c"},           {CodeLanguage::kCpp, ".cc"},
+    {CodeLanguage::kCSharp, ".cs"},
 };
 
 constexpr size_t kMaxBytes = 4 << 20;
@@ -100,7 +84,7 @@ void OnCorpus(benchmark::State& state, const Case& what, const Use& use) {
 void Floor(benchmark::State& state, Case what) {
   OnCorpus(state, what, [&](const std::string& text) {
     TSParser* parser = ts_parser_new();
-    ts_parser_set_language(parser, what.grammar());
+    ts_parser_set_language(parser, TreeSitterLanguage(what.language));
     ts_tree_delete(
         ts_parser_parse_string(parser, nullptr, text.data(), text.size()));
     ts_parser_delete(parser);

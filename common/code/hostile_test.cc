@@ -8,7 +8,6 @@
 #include "absl/strings/string_view.h"
 #include "common/code/code_bleu.h"
 #include "common/code/data_flow.h"
-#include "common/code/facts.h"
 #include "common/code/flatten.h"
 #include "common/code/functions.h"
 #include "common/code/scopes.h"
@@ -79,7 +78,6 @@ absl::Status UseAll(CodeLanguage language, const std::string& source,
   used += ExtractScopes(*tree).size();
   used += ExtractCalls(*tree).size();
   used += ExtractImports(*tree).size();
-  used += IdentifiersByRole(*tree, "f").size();
   EXPECT_GT(used, 0);
   if (!HasDataFlow(language)) return absl::OkStatus();
   DataFlowOptions options;
