@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -18,10 +19,6 @@ namespace repro::code {
 namespace {
 
 using Types = std::vector<absl::string_view>;
-
-bool Contains(const Types& types, absl::string_view type) {
-  return std::find(types.begin(), types.end(), type) != types.end();
-}
 
 // What a grammar calls functions, what encloses them, and what stands around
 // them as decorators and modifiers do.
@@ -470,8 +467,8 @@ std::vector<Function> ExtractFunctions(const SyntaxTree& tree) {
   std::vector<bool> is_function(tree.symbol_count());
   std::vector<bool> is_class(tree.symbol_count());
   for (size_t i = 0; i < tree.symbol_count(); ++i) {
-    is_function[i] = Contains(shape.functions, tree.SymbolName(i));
-    is_class[i] = Contains(shape.classes, tree.SymbolName(i));
+    is_function[i] = absl::c_linear_search(shape.functions, tree.SymbolName(i));
+    is_class[i] = absl::c_linear_search(shape.classes, tree.SymbolName(i));
   }
   std::vector<uint32_t> previous;
   struct Open {
@@ -536,7 +533,7 @@ std::vector<Function> ExtractFunctions(const SyntaxTree& tree) {
     // A declaration of several variables is not one function's code.
     SyntaxNode whole = node;
     for (SyntaxNode parent = node.parent();
-         parent && Contains(shape.wrappers, parent.type()) &&
+         parent && absl::c_linear_search(shape.wrappers, parent.type()) &&
          CountNamed(parent, "variable_declarator") <= 1;
          parent = parent.parent()) {
       whole = parent;
@@ -546,7 +543,7 @@ std::vector<Function> ExtractFunctions(const SyntaxTree& tree) {
     SyntaxNode documented = whole;
     for (SyntaxNode parent = documented.parent();
          parent && parent.parent() &&
-         (Contains(shape.outer, parent.type()) ||
+         (absl::c_linear_search(shape.outer, parent.type()) ||
           parent.start_byte() == documented.start_byte());
          parent = parent.parent()) {
       documented = parent;

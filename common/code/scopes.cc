@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -14,10 +15,6 @@ namespace repro::code {
 namespace {
 
 using Types = std::vector<absl::string_view>;
-
-bool Contains(const Types& types, absl::string_view type) {
-  return std::find(types.begin(), types.end(), type) != types.end();
-}
 
 struct Shape {
   Types functions;
@@ -136,9 +133,10 @@ const Shape& ShapeOf(CodeLanguage language) {
 }
 
 bool Matches(const Types& types, SyntaxNode parent, SyntaxNode child) {
-  if (Contains(types, parent.type())) return true;
+  if (absl::c_linear_search(types, parent.type())) return true;
   return !child.field().empty() &&
-         Contains(types, absl::StrCat(parent.type(), ".", child.field()));
+         absl::c_linear_search(types,
+                               absl::StrCat(parent.type(), ".", child.field()));
 }
 
 // Leaves (and PHP's variables) that may be declared; `self.x` holds none.
@@ -241,9 +239,10 @@ std::vector<Scope> ExtractScopes(const SyntaxTree& tree) {
         add(open.back(), std::string(node.text()));
       }
     }
-    const bool is_function = Contains(shape.functions, node.type());
+    const bool is_function =
+        absl::c_linear_search(shape.functions, node.type());
     if (node.is_leaf() ||
-        (!is_function && !Contains(shape.classes, node.type()))) {
+        (!is_function && !absl::c_linear_search(shape.classes, node.type()))) {
       continue;
     }
     std::string name = NameOf(node);
@@ -267,12 +266,14 @@ std::vector<Call> ExtractCalls(const SyntaxTree& tree) {
   for (const SyntaxNode node : tree.nodes()) {
     while (!open.empty() && open.back().first <= node.index()) open.pop_back();
     if (node.index() == 0 ||
-        (!node.is_leaf() && (Contains(shape.functions, node.type()) ||
-                             Contains(shape.classes, node.type())))) {
+        (!node.is_leaf() &&
+         (absl::c_linear_search(shape.functions, node.type()) ||
+          absl::c_linear_search(shape.classes, node.type())))) {
       open.emplace_back(node.subtree_end(), ++scope);
       continue;
     }
-    if (!Contains(shape.calls, node.type()) || node.is_leaf()) continue;
+    if (!absl::c_linear_search(shape.calls, node.type()) || node.is_leaf())
+      continue;
     Call call;
     call.node = node;
     call.scope = open.back().second;

@@ -153,6 +153,20 @@ class Block : public Module {
   FeedForward* ffn_;
 };
 
+// T5's proportions, with as many layers on both sides.
+EncoderDecoderConfig Sized(int64_t vocab_size, int64_t dim, int64_t num_heads,
+                           int64_t num_layers) {
+  EncoderDecoderConfig config;
+  config.vocab_size = vocab_size;
+  config.dim = dim;
+  config.num_heads = num_heads;
+  config.head_dim = dim / num_heads;
+  config.ffn_dim = 4 * dim;
+  config.encoder_layers = num_layers;
+  config.decoder_layers = num_layers;
+  return config;
+}
+
 void CheckTokens(const at::Tensor& tokens, const char* name) {
   CheckShape(tokens, {"batch", "length"}, name);
   CheckDtype(tokens, at::kLong, name);
@@ -162,39 +176,15 @@ void CheckTokens(const at::Tensor& tokens, const char* name) {
 }  // namespace
 
 EncoderDecoderConfig EncoderDecoderConfig::Tiny(int64_t vocab_size) {
-  EncoderDecoderConfig config;
-  config.vocab_size = vocab_size;
-  config.dim = 128;
-  config.num_heads = 4;
-  config.head_dim = 32;
-  config.ffn_dim = 512;
-  config.encoder_layers = 2;
-  config.decoder_layers = 2;
-  return config;
+  return Sized(vocab_size, /*dim=*/128, /*num_heads=*/4, /*num_layers=*/2);
 }
 
 EncoderDecoderConfig EncoderDecoderConfig::Small(int64_t vocab_size) {
-  EncoderDecoderConfig config;
-  config.vocab_size = vocab_size;
-  config.dim = 512;
-  config.num_heads = 8;
-  config.head_dim = 64;
-  config.ffn_dim = 2048;
-  config.encoder_layers = 6;
-  config.decoder_layers = 6;
-  return config;
+  return Sized(vocab_size, /*dim=*/512, /*num_heads=*/8, /*num_layers=*/6);
 }
 
 EncoderDecoderConfig EncoderDecoderConfig::Large(int64_t vocab_size) {
-  EncoderDecoderConfig config;
-  config.vocab_size = vocab_size;
-  config.dim = 1024;
-  config.num_heads = 16;
-  config.head_dim = 64;
-  config.ffn_dim = 4096;
-  config.encoder_layers = 24;
-  config.decoder_layers = 24;
-  return config;
+  return Sized(vocab_size, /*dim=*/1024, /*num_heads=*/16, /*num_layers=*/24);
 }
 
 // What decoding keeps of earlier positions and of the source, one a layer:

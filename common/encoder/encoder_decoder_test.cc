@@ -16,6 +16,7 @@
 #include "common/count/parameters.h"
 #include "common/encoder/fill_parameters.h"
 #include "common/encoder/objectives.h"
+#include "common/encoder/parameter_gradients.h"
 #include "common/tensor/generator.h"
 #include "common/tensor/testing.h"
 #include "common/train/optimizer.h"
@@ -272,24 +273,7 @@ TEST(EncoderDecoderTest, GradientsAgreeWithDifferences) {
                      model.Encode(Source(), SourceMask()), SourceMask()),
         labels);
   };
-  loss().backward();
-  for (auto& [name, parameter] : model.NamedParameters()) {
-    at::NoGradGuard no_grad;
-    const at::Tensor flat = parameter.view({-1});
-    const at::Tensor gradient = parameter.grad().reshape({-1});
-    for (const int64_t i : {int64_t{0}, flat.numel() / 2, flat.numel() - 1}) {
-      constexpr double kStep = 1e-5;
-      const double value = flat[i].item<double>();
-      flat[i].fill_(value + kStep);
-      const double above = loss().item<double>();
-      flat[i].fill_(value - kStep);
-      const double below = loss().item<double>();
-      flat[i].fill_(value);
-      EXPECT_NEAR(gradient[i].item<double>(), (above - below) / (2 * kStep),
-                  1e-8)
-          << name << " " << i;
-    }
-  }
+  ExpectParameterGradients(model, loss);
 }
 
 // A source of three tokens is to be said in reverse after a coin's throw, which

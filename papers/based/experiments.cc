@@ -19,6 +19,7 @@
 #include "common/nn/llama.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
+#include "common/train/experiment.h"
 #include "common/train/grid.h"
 #include "common/train/language_model.h"
 #include "papers/based/based_model.h"
@@ -282,7 +283,7 @@ absl::Status MeasureRecall(ExperimentRun& run, const MqarTraining& training,
   REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
   std::map<std::string, MqarModelConfig> models;
   std::vector<std::pair<std::string, std::string>> names;  // one a claim
-  Grid grid;
+  Grid grid = GridOfRun(run);
   const auto add = [&](MqarModelConfig config) {
     config.vocab_size = vocab_size;
     if (models.emplace(config.Name(), config).second) {
@@ -300,11 +301,6 @@ absl::Status MeasureRecall(ExperimentRun& run, const MqarTraining& training,
   }
   const MqarData data = MakeMqarData(training, device);
   grid.seeds = {run.seeds()[0]};  // stands for the stack of all seeds
-  grid.checkpoint_dir = run.checkpoint_dir();
-  grid.progress = [&run](double done, double total, const std::string& text) {
-    run.Progress(done, total, text);
-  };
-  grid.cancelled = [&run] { return run.Cancelled(); };
   REPRO_ASSIGN_OR_RETURN(const GridOutcomes outcomes,
                          TrainGrid(grid, [&](const GridCell& cell) {
                            return TrainMqar(models.at(cell.name), training,
@@ -379,15 +375,9 @@ absl::Status MeasureText(ExperimentRun& run, const TextModelSize& size,
                            TextModel(name, size, data.vocab_size, device));
     models.push_back(std::move(model));
   }
-  Grid grid;
-  grid.seeds = run.seeds();
-  grid.checkpoint_dir = run.checkpoint_dir();
-  grid.progress = [&run](double done, double total, const std::string& what) {
-    run.Progress(done, total, what);
-  };
-  grid.cancelled = [&run] { return run.Cancelled(); };
-  REPRO_ASSIGN_OR_RETURN(const LanguageModelOutcomes outcomes,
-                         CompareLanguageModels(data, training, models, grid));
+  REPRO_ASSIGN_OR_RETURN(
+      const LanguageModelOutcomes outcomes,
+      CompareLanguageModels(data, training, models, GridOfRun(run)));
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string model, run.Arg(*claim, "model"));
     REPRO_ASSIGN_OR_RETURN(const std::string rival, run.Arg(*claim, "rival"));

@@ -29,6 +29,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/tensor/generator.h"
+#include "common/train/experiment.h"
 #include "common/train/language_model.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "papers/lightning_attention/generation.h"
@@ -366,14 +367,7 @@ absl::StatusOr<LanguageModelOutcomes> TrainSmallModels(
   REPRO_ASSIGN_OR_RETURN(
       const std::vector<NamedLanguageModel> models,
       SmallModels({names.begin(), names.end()}, size, data.vocab_size, device));
-  Grid grid;
-  grid.seeds = run.seeds();
-  grid.checkpoint_dir = run.checkpoint_dir();
-  grid.progress = [&](double done, double total, const std::string& text) {
-    run.Progress(done, total, text);
-  };
-  grid.cancelled = [&] { return run.Cancelled(); };
-  return CompareLanguageModels(data, training, models, grid);
+  return CompareLanguageModels(data, training, models, GridOfRun(run));
 }
 
 double Mean(const std::vector<LanguageModelOutcome>& outcomes) {

@@ -27,6 +27,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/tensor/generator.h"
+#include "common/train/experiment.h"
 #include "common/train/language_model.h"
 #include "kernels/lightning_attention/lightning_attention.h"
 #include "papers/lightning_attention_2/kernel_speed.h"
@@ -462,13 +463,7 @@ absl::Status MeasureLosses(ExperimentRun& run) {
       return AsLanguageModel(std::move(model));
     };
   };
-  Grid grid;
-  grid.seeds = run.seeds();
-  grid.checkpoint_dir = run.checkpoint_dir();
-  grid.progress = [&](double done, double total, const std::string& what) {
-    run.Progress(done, total, what);
-  };
-  grid.cancelled = [&] { return run.Cancelled(); };
+  const Grid grid = GridOfRun(run);
   REPRO_ASSIGN_OR_RETURN(
       const LanguageModelOutcomes outcomes,
       CompareLanguageModels(

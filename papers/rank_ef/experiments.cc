@@ -17,6 +17,7 @@
 #include "common/count/parameters.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
+#include "common/train/experiment.h"
 #include "papers/rank_ef/execution.h"
 #include "papers/rank_ef/feedback.h"
 #include "papers/rank_ef/ranker.h"
@@ -377,13 +378,7 @@ absl::Status MeasureRankers(ExperimentRun& run) {
     if (question.against.has_value()) of_split.push_back(*question.against);
     questions.push_back(std::move(question));
   }
-  Grid grid;
-  grid.seeds = run.seeds();
-  grid.checkpoint_dir = run.checkpoint_dir();
-  grid.progress = [&run](double done, double total, const std::string& what) {
-    run.Progress(done, total, what);
-  };
-  grid.cancelled = [&run] { return run.Cancelled(); };
+  const Grid grid = GridOfRun(run);
   std::map<Split, ScoresByVariant> scores;
   for (const auto& [split, of_split] : variants) {
     REPRO_ASSIGN_OR_RETURN(scores[split], CrossValidate(pool, of_split, split,

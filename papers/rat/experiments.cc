@@ -26,6 +26,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/tensor/generator.h"
+#include "common/train/experiment.h"
 #include "common/train/grid.h"
 #include "common/train/language_model.h"
 #include "papers/rat/rat.h"
@@ -272,17 +273,6 @@ absl::StatusOr<RatConfig> SmallConfig(const std::string& name,
   return config;
 }
 
-Grid MakeGrid(ExperimentRun& run) {
-  Grid grid;
-  grid.seeds = run.seeds();
-  grid.checkpoint_dir = run.checkpoint_dir();
-  grid.progress = [&run](double done, double total, const std::string& what) {
-    run.Progress(done, total, what);
-  };
-  grid.cancelled = [&run] { return run.Cancelled(); };
-  return grid;
-}
-
 absl::Status MeasureLanguageModels(ExperimentRun& run,
                                    const SmallModels& small) {
   REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
@@ -305,7 +295,7 @@ absl::Status MeasureLanguageModels(ExperimentRun& run,
   }
   REPRO_ASSIGN_OR_RETURN(
       const LanguageModelOutcomes outcomes,
-      CompareLanguageModels(data, small.training, models, MakeGrid(run)));
+      CompareLanguageModels(data, small.training, models, GridOfRun(run)));
   Quantities perplexities;
   for (const auto& [name, of_seeds] : outcomes) {
     for (const LanguageModelOutcome& outcome : of_seeds) {
@@ -368,7 +358,7 @@ absl::Status MeasureRecall(ExperimentRun& run) {
   }
   REPRO_ASSIGN_OR_RETURN(
       const Quantities accuracies,
-      CompareRecall(models, training, device, MakeGrid(run)));
+      CompareRecall(models, training, device, GridOfRun(run)));
   return RecordAll(run, accuracies, [&](const std::string&) {
     return absl::StrCat(training.task.num_pairs, " pairs in ",
                         training.task.seq_len, " tokens, 2 layers of 128, ",
