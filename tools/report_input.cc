@@ -14,8 +14,9 @@
 namespace repro {
 namespace {
 
-// Results that are kept with the project: measured on machines that few have.
-constexpr char kRecordedFolder[] = "ci/results";
+// Results that are kept with the project: measured on machines that few have,
+// and what each claim gave when it was last reviewed.
+constexpr const char* kRecordedFolders[] = {"ci/results", "ci/baselines"};
 constexpr char kEvaluationsFolder[] = "ci/evaluations";
 
 }  // namespace
@@ -28,8 +29,10 @@ ReportInput GatherReportInput(const std::string& out_dir) {
   std::vector<std::string> problems;
   input.results = ReadResults(ResultsFolder(out_dir), &problems);
   std::reverse(input.results.begin(), input.results.end());
-  for (Result& recorded : ReadResults(kRecordedFolder, &problems)) {
-    input.results.push_back(std::move(recorded));
+  for (const char* folder : kRecordedFolders) {
+    for (Result& recorded : ReadResults(folder, &problems)) {
+      input.results.push_back(std::move(recorded));
+    }
   }
   input.evaluations = ReadEvaluations(kEvaluationsFolder, &problems);
   for (const std::string& problem : problems) {

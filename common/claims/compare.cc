@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,14 +19,18 @@ constexpr double kMaxPValue = 0.001;
 // The last bits of a sum, and of a difference that is 0 but for rounding.
 constexpr double kLastBits = 1e-9;
 constexpr double kZero = 1e-12;
+// The share of a claim's tolerance that another processor's rounding may move
+// an exact value by.
+constexpr double kShareOfTolerance = 0.01;
 
 bool Agrees(const Measurement& measurement) {
   return measurement.verdict() == REPRODUCED || measurement.verdict() == HOLDS;
 }
 
-absl::Span<const double> Samples(const Measurement& measurement) {
-  return absl::MakeConstSpan(measurement.samples().data(),
-                             measurement.samples_size());
+using Values = google::protobuf::RepeatedField<double>;
+
+absl::Span<const double> Span(const Values& values) {
+  return absl::MakeConstSpan(values.data(), values.size());
 }
 
 bool HasSpread(absl::Span<const double> samples) {
@@ -49,16 +54,27 @@ struct Movement {
   std::string why;
 };
 
-Movement Moved(const Measurement& before, const Measurement& after) {
+// Welch's test of two sets of samples; nothing where one has no spread.
+std::optional<Movement> Tested(const Values& before, const Values& after) {
+  const auto a = Span(before), b = Span(after);
+  if (!HasSpread(a) || !HasSpread(b)) return std::nullopt;
+  const auto test = WelchTest(a, b);
+  if (!test.ok()) return std::nullopt;
+  return Movement{test->p_value < kMaxPValue,
+                  absl::StrFormat("Welch's t test: p = %.2g", test->p_value)};
+}
+
+Movement Moved(const Measurement& before, const Measurement& after,
+               const Claim& claim) {
   if (Equal(before.value(), after.value())) return {false, "equal"};
-  const auto a = Samples(before), b = Samples(after);
-  if (a.empty() && b.empty()) return {true, "an exact value changed"};
-  if (HasSpread(a) && HasSpread(b)) {
-    const auto test = WelchTest(a, b);
-    if (test.ok()) {
-      return {test->p_value < kMaxPValue,
-              absl::StrFormat("Welch's t test: p = %.2g", test->p_value)};
-    }
+  if (before.samples().empty() && after.samples().empty()) {
+    const double allowed = kShareOfTolerance * AllowedDifference(claim);
+    return std::abs(before.value() - after.value()) <= allowed
+               ? Movement{false, "rounding, far inside the tolerance"}
+               : Movement{true, "an exact value changed"};
+  }
+  if (const auto tested = Tested(before.samples(), after.samples())) {
+    return *tested;
   }
   const bool inside =
       Covers(before, after.value()) || Covers(after, before.value());
@@ -70,7 +86,7 @@ std::string Key(const Measurement& m) {
   return absl::StrCat(m.paper(), "/", m.claim());
 }
 
-std::string Values(const Measurement& before, const Measurement& after) {
+std::string BothValues(const Measurement& before, const Measurement& after) {
   return absl::StrFormat("%.6g -> %.6g %s", before.value(), after.value(),
                          after.unit());
 }
@@ -78,7 +94,7 @@ std::string Values(const Measurement& before, const Measurement& after) {
 }  // namespace
 
 ClaimChange CompareMeasurements(const Measurement& before,
-                                const Measurement& after, Direction direction) {
+                                const Measurement& after, const Claim& claim) {
   ClaimChange result{after.paper(), after.claim()};
   if (before.claim_version() != after.claim_version()) {
     result.change = Change::kNew;
@@ -91,20 +107,26 @@ ClaimChange CompareMeasurements(const Measurement& before,
     result.change = Agrees(after) ? Change::kImproved : Change::kRegressed;
     result.detail = absl::StrCat(VerdictName(before.verdict()), " -> ",
                                  VerdictName(after.verdict()), " (",
-                                 Values(before, after), ")");
+                                 BothValues(before, after), ")");
+    const auto tested = Tested(before.effects(), after.effects());
+    if (tested.has_value() && !tested->moved) {
+      result.change = Change::kMoved;
+      absl::StrAppend(&result.detail, ", the effects differ by noise (",
+                      tested->why, "): too few seeds");
+    }
     return result;
   }
-  const Movement movement = Moved(before, after);
-  result.detail = absl::StrCat(Values(before, after), ", ", movement.why);
+  const Movement movement = Moved(before, after, claim);
+  result.detail = absl::StrCat(BothValues(before, after), ", ", movement.why);
   if (!movement.moved) return result;
   const bool sampled = before.samples_size() > 0 || after.samples_size() > 0;
   if (!sampled && (after.evidence() == EXACT || after.evidence() == REPLAY)) {
     result.change = Change::kRegressed;
-  } else if (direction == DIRECTION_UNSPECIFIED) {
+  } else if (claim.direction() == DIRECTION_UNSPECIFIED) {
     result.change = Change::kMoved;
   } else {
     const bool rose = after.value() > before.value();
-    result.change = rose == (direction == HIGHER_IS_BETTER)
+    result.change = rose == (claim.direction() == HIGHER_IS_BETTER)
                         ? Change::kImproved
                         : Change::kRegressed;
   }
@@ -114,11 +136,10 @@ ClaimChange CompareMeasurements(const Measurement& before,
 std::vector<ClaimChange> CompareResults(const Result& before,
                                         const Result& after,
                                         const std::vector<Paper>& papers) {
-  std::map<std::string, Direction> directions;
+  std::map<std::string, const Claim*> claims;
   for (const Paper& paper : papers) {
     for (const Claim& claim : paper.claims()) {
-      directions[absl::StrCat(paper.slug(), "/", claim.id())] =
-          claim.direction();
+      claims[absl::StrCat(paper.slug(), "/", claim.id())] = &claim;
     }
   }
   std::map<std::string, const Measurement*> measured;
@@ -131,8 +152,10 @@ std::vector<ClaimChange> CompareResults(const Result& before,
       changes.push_back({m.paper(), m.claim(), Change::kNotMeasured, ""});
       continue;
     }
-    changes.push_back(
-        CompareMeasurements(m, *found->second, directions[Key(m)]));
+    const auto claim = claims.find(Key(m));
+    changes.push_back(CompareMeasurements(
+        m, *found->second,
+        claim == claims.end() ? Claim::default_instance() : *claim->second));
     measured.erase(found);
   }
   for (const Measurement& m : after.measurements()) {

@@ -30,7 +30,16 @@ Measurement Sampled(const std::vector<double>& samples) {
 
 Change ChangeOf(const Measurement& before, const Measurement& after,
                 Direction direction = DIRECTION_UNSPECIFIED) {
-  return CompareMeasurements(before, after, direction).change;
+  Claim claim;
+  claim.set_direction(direction);
+  return CompareMeasurements(before, after, claim).change;
+}
+
+Measurement WithEffects(const std::vector<double>& effects, Verdict verdict) {
+  Measurement m = Sampled(effects);
+  m.set_verdict(verdict);
+  for (const double effect : effects) m.add_effects(effect);
+  return m;
 }
 
 TEST(CompareTest, AnExactValueMustNotMove) {
@@ -40,6 +49,36 @@ TEST(CompareTest, AnExactValueMustNotMove) {
   EXPECT_EQ(ChangeOf(Exact(2), Exact(2.0001)), Change::kRegressed);
   EXPECT_EQ(ChangeOf(Exact(2e-5), Exact(2.0001e-5)), Change::kRegressed);
   EXPECT_EQ(ChangeOf(Exact(NAN, DIFFERS), Exact(NAN, DIFFERS)), Change::kSame);
+}
+
+TEST(CompareTest, RoundingFarInsideAStatedToleranceIsNoMove) {
+  Claim claim;
+  claim.set_reported("0");
+  claim.mutable_criterion()->mutable_tolerance()->set_absolute(0.001);
+  const auto change = [&](double before, double after) {
+    return CompareMeasurements(Exact(before), Exact(after), claim).change;
+  };
+  EXPECT_EQ(change(1.47e-7, 1.50e-7), Change::kSame);
+  EXPECT_EQ(change(0, 0.99e-5), Change::kSame);
+  EXPECT_EQ(change(0, 1.01e-5), Change::kRegressed);
+  claim.mutable_criterion()->mutable_tolerance()->set_absolute(0);
+  claim.mutable_criterion()->mutable_tolerance()->set_relative(0.1);
+  claim.set_reported("-200");  // 20 allowed, 0.2 of it for rounding
+  EXPECT_EQ(change(-200, -200.19), Change::kSame);
+  EXPECT_EQ(change(-200, -200.21), Change::kRegressed);
+}
+
+TEST(CompareTest, AVerdictOnEffectsTurnsBeyondNoiseOnly) {
+  const Measurement held = WithEffects({0.6, 0.7, 0.86}, HOLDS);
+  EXPECT_EQ(ChangeOf(held, WithEffects({0.3, 0.6, 0.87}, DIFFERS)),
+            Change::kMoved);
+  EXPECT_EQ(ChangeOf(held, WithEffects({-3.1, -3.0, -2.9}, DIFFERS)),
+            Change::kRegressed);
+  EXPECT_EQ(ChangeOf(WithEffects({-3.1, -3.0, -2.9}, DIFFERS), held),
+            Change::kImproved);
+  // No spread, no test: the verdict alone decides.
+  EXPECT_EQ(ChangeOf(held, WithEffects({0.3, 0.3, 0.3}, DIFFERS)),
+            Change::kRegressed);
 }
 
 TEST(CompareTest, AVerdictThatTurnsIsARegressionWhateverTheValue) {

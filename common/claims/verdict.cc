@@ -93,10 +93,7 @@ Judgement Judge(const Claim& claim, const Measurement& measurement) {
   const double difference = std::abs(value - printed->value);
   switch (criterion.rule_case()) {
     case Criterion::kTolerance: {
-      const auto& tolerance = criterion.tolerance();
-      const double allowed =
-          std::max(tolerance.absolute(),
-                   tolerance.relative() * std::abs(printed->value));
+      const double allowed = AllowedDifference(claim);
       return judge(difference <= allowed,
                    absl::StrFormat("|difference| %.4g, at most %.4g allowed",
                                    difference, allowed));
@@ -122,6 +119,13 @@ Judgement Judge(const Claim& claim, const Measurement& measurement) {
                                            claim.reported()));
     }
   }
+}
+
+double AllowedDifference(const Claim& claim) {
+  const auto& tolerance = claim.criterion().tolerance();
+  const auto printed = ParsePrintedNumber(claim.reported());
+  const double size = printed.ok() ? std::abs(printed->value) : 0;
+  return std::max(tolerance.absolute(), tolerance.relative() * size);
 }
 
 std::string VerdictName(Verdict verdict) {

@@ -26,6 +26,10 @@ struct Judgement {
 // `claim` must have passed ValidatePaper().
 Judgement Judge(const Claim& claim, const Measurement& measurement);
 
+// What the claim's tolerance allows a measured value to be off, in the claim's
+// unit; 0 if it states none.
+double AllowedDifference(const Claim& claim);
+
 // The names that tables and JSON show: "REPRODUCED", "BLOCKED", "EXACT".
 std::string VerdictName(Verdict verdict);
 std::string EvidenceName(Evidence evidence);

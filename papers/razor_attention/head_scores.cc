@@ -92,23 +92,25 @@ HeadScores ScoreLayer(const at::Tensor& q, const at::Tensor& k, int64_t first,
   at::Tensor induction = echo.clone();
   const at::ScalarType dtype =
       q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  constexpr int64_t kMaxScores = int64_t{1} << 24;
-  const int64_t block = std::max<int64_t>(1, kMaxScores / (num_heads * tokens));
+  // Scores at a time: what a processor's cache holds, or what fills a GPU.
+  const int64_t max_scores = int64_t{1} << (q.is_cuda() ? 24 : 20);
+  const int64_t block = std::max<int64_t>(1, max_scores / (num_heads * tokens));
   const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
   // Rows of the first period have nothing to look back at.
   for (int64_t begin = first + period; begin < tokens; begin += block) {
     const int64_t rows = std::min(block, tokens - begin);
     const int64_t keys = begin + rows;
     const at::Tensor row = at::arange(begin, keys, places).unsqueeze(1);
-    const at::Tensor p =
+    const at::Tensor scores =
         at::matmul(q.narrow(1, begin, rows)
                        .to(dtype)
+                       .mul(scale)
                        .reshape({num_kv_heads, group * rows, head_dim}),
                    k.narrow(1, 0, keys).to(dtype).transpose(1, 2))
-            .view({num_heads, rows, keys})
-            .mul_(scale)
-            .masked_fill_(at::arange(keys, places) > row, -INFINITY)
-            .softmax(-1);
+            .view({num_heads, rows, keys});
+    // All earlier keys are seen: only the block's own need a mask.
+    scores.narrow(2, begin, rows).masked_fill_(row.squeeze(1) > row, -INFINITY);
+    const at::Tensor p = scores.softmax(-1);
     const at::Tensor earlier = row - back;  // [rows, most]
     const at::Tensor there = earlier >= first;
     const auto sum = [&](const at::Tensor& at) {
