@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -258,8 +259,11 @@ TEST_F(SandboxTest, OtherLanguages) {
 }
 
 TEST_F(SandboxTest, MountsAreSeenAndReadOnly) {
-  const std::string folder = absl::StrCat(::testing::TempDir(), "/modules");
-  mkdir(folder.c_str(), 0755);
+  // Not under TempDir(): that may be inside of a home that only root enters,
+  // which root is not in the sandbox.
+  std::string folder = "/tmp/sandbox_test.XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  chmod(folder.c_str(), 0755);
   std::ofstream(folder + "/mounted.py") << "value = 7\n";
   ExecRequest request = Script(
       "import mounted\n"
@@ -274,6 +278,7 @@ TEST_F(SandboxTest, MountsAreSeenAndReadOnly) {
 
   request.language.mounts = {{folder + "/missing", "/opt/modules"}};
   EXPECT_EQ(Run(request).outcome, Outcome::kSandboxError);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_F(SandboxTest, BadRequestsSayWhatIsWrong) {
