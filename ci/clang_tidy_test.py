@@ -32,14 +32,16 @@ class ClangTidyTest(unittest.TestCase):
     external = os.path.join(
         subprocess.check_output(["bazel", "info", "output_base"],
                                 stderr=subprocess.DEVNULL, text=True).strip(),
-        "external/libtorch/torch/include")
-    flags = ["-std=c++17", "-I.", "-isystem", "bazel-bin", "-isystem",
-             "bazel-bin/common/train/gloo_headers", "-isystem", external,
-             "-isystem", external + "/torch/csrc/api/include",
-             "-DAT_PER_OPERATOR_HEADERS", "-DNDEBUG"]
+        "external")
+    torch = os.path.join(external, "libtorch/torch/include")
     cuda = os.path.join(os.environ.get("CUDA_HOME", "/usr/local/cuda"),
                         "include")
-    flags += ["-isystem", cuda]
+    flags = ["-std=c++17", "-I.", "-DAT_PER_OPERATOR_HEADERS", "-DNDEBUG"]
+    for folder in ["bazel-bin", "bazel-bin/common/train/gloo_headers", torch,
+                   os.path.join(torch, "torch/csrc/api/include"),
+                   os.path.join(external, "tree_sitter_grammars/core/include"),
+                   cuda]:
+      flags += ["-isystem", folder]
     start = time.monotonic()
     failures, unchecked = [], []
     for source in changed_sources(os.environ.get("REPRO_BASE", "HEAD~1")):

@@ -24,6 +24,7 @@
 #include "common/claims/verdict.h"
 #include "common/stats/descriptive.h"
 #include "common/stats/interval.h"
+#include "common/status/machine_lacks.h"
 #include "common/status/macros.h"
 
 namespace repro {
@@ -537,9 +538,10 @@ absl::StatusOr<Result> ExecutePlan(const Registry& registry, const Plan& plan,
       }
     }
     if (!status.ok() && !stop.load()) {
+      const bool broken = !IsMachineLacks(status);
       skip_rest(NOT_RUN,
-                absl::StrCat("failed: ", std::string(status.message())),
-                /*failed=*/true, /*needs_asset=*/false);
+                absl::StrCat(broken ? "failed: " : "", status.message()),
+                broken, /*needs_asset=*/false);
     }
     observer.ExperimentFinished(planned, status);
     REPRO_RETURN_IF_ERROR(journal.Write());

@@ -83,8 +83,9 @@ struct RunEnvironment {
 // Runs the plan. The result is in `<out_dir>/results/<id>.json` from the first
 // measurement on and is replaced as more come, so a killed run loses only what
 // was not measured. With options.resume the newest incomplete result of the
-// same request is gone on with. An experiment that fails or lacks an asset
-// leaves its claims in `skipped` and the run goes on. `stop` ends the run soon:
+// same request is gone on with. An experiment that fails, lacks an asset
+// or finds that the machine lacks something (MachineLacksError) leaves its
+// claims in `skipped` and the run goes on. `stop` ends the run soon:
 // the result is then not `complete`.
 //
 // Errors are of the output folder only.

@@ -11,6 +11,7 @@
 #include "common/claims/baseline.h"
 #include "common/claims/paper.h"
 #include "common/claims/result_store.h"
+#include "common/status/machine_lacks.h"
 
 namespace repro {
 namespace {
@@ -26,6 +27,7 @@ constexpr char kToy[] = R"pb(
   experiments { id: "fast" description: "d" seconds: 1 default_run: true }
   experiments { id: "slow" description: "d" seconds: 100 seeds: 3 }
   experiments { id: "broken" description: "d" seconds: 1 }
+  experiments { id: "elsewhere" description: "d" seconds: 1 }
   experiments { id: "with_asset" description: "d" seconds: 1 assets: "gone" }
   experiments { id: "on_gpu" description: "d" seconds: 1 requires_cuda: true }
   claims {
@@ -69,6 +71,15 @@ constexpr char kToy[] = R"pb(
     evidence: EXACT
     origin: PAPER
     experiment: "broken"
+  }
+  claims {
+    id: "t2/elsewhere"
+    table: "2"
+    metric: "m"
+    reported: "1"
+    evidence: EXACT
+    origin: PAPER
+    experiment: "elsewhere"
   }
   claims {
     id: "t2/asset"
@@ -132,6 +143,9 @@ class RunnerTest : public ::testing::Test {
                             [](ExperimentRun&) -> absl::Status {
                               throw std::runtime_error("shape [2, 3]");
                             });
+    registry_.AddExperiment("toy", "elsewhere", [](ExperimentRun&) {
+      return MachineLacksError("no sandbox can be made here");
+    });
     registry_.AddExperiment("toy", "with_asset",
                             [](ExperimentRun&) { return absl::OkStatus(); });
     registry_.AddExperiment("toy", "on_gpu",
@@ -183,7 +197,11 @@ TEST_F(RunnerTest, MeasuresAndJudges) {
 
 TEST_F(RunnerTest, SaysWhyAClaimWasLeftOut) {
   const Result result = Run();
-  EXPECT_THAT(ReasonOf(result, "t2/broken"), HasSubstr("shape [2, 3]"));
+  EXPECT_EQ(ReasonOf(result, "t2/broken"), "failed: shape [2, 3]");
+  EXPECT_EQ(ReasonOf(result, "t2/elsewhere"), "no sandbox can be made here");
+  for (const Skipped& skipped : result.skipped()) {
+    EXPECT_EQ(skipped.failed(), skipped.claim() == "t2/broken");
+  }
   EXPECT_THAT(ReasonOf(result, "t2/asset"), HasSubstr("gone"));
   EXPECT_THAT(ReasonOf(result, "t2/gpu"), HasSubstr("CUDA"));
   EXPECT_THAT(ReasonOf(result, "t3/blocked"), HasSubstr("ImageNet, 150 GB"));

@@ -119,9 +119,9 @@ int RegisterAll() {
   for (const Case& what : kCases) {
     const std::string name = LanguageName(what.language);
     for (const auto& [part, run] :
-         {std::pair{"tree_sitter", Floor}, std::pair{"parse", Parse},
-          std::pair{"functions", Functions},
-          std::pair{"data_flow", FunctionsAndDataFlow}}) {
+         {std::pair{"tree_sitter", &Floor}, std::pair{"parse", &Parse},
+          std::pair{"functions", &Functions},
+          std::pair{"data_flow", &FunctionsAndDataFlow}}) {
       benchmark::RegisterBenchmark((name + "/" + part).c_str(), run, what)
           ->Unit(benchmark::kMillisecond);
     }

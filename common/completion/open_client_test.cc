@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -23,8 +24,8 @@ TEST(OpenClientTest, Names) {
            {"local", "local:smollm2-135m-instruct"},
            {"local:smollm2-135m-instruct", "local:smollm2-135m-instruct"},
            {openai, openai},
-           {"record:" + folder + ":" + openai, openai},
-           {"record:" + folder + ":local", "local:smollm2-135m-instruct"},
+           {absl::StrCat("record:", folder, ":", openai), openai},
+           {absl::StrCat("record:", folder, ":local"), "local:smollm2-135m-instruct"},
            {"replay:" + folder, "replay:" + folder}}) {
     const auto client = OpenClient(spec);
     ASSERT_TRUE(client.ok()) << client.status();

@@ -36,6 +36,7 @@
 #include "common/exec/harness_source.h"
 #include "common/exec/process_tree.h"
 #include "common/exec/seccomp_filter.h"
+#include "common/status/machine_lacks.h"
 #include "common/status/macros.h"
 
 namespace repro::exec {
@@ -593,14 +594,14 @@ absl::StatusOr<Sandbox> Sandbox::Create(const Options& options) {
   Sandbox sandbox;
   sandbox.options_ = options;
   if (access(options.bwrap.c_str(), X_OK) != 0) {
-    return absl::FailedPreconditionError(
+    return MachineLacksError(
         absl::StrCat(options.bwrap,
                      " cannot be run: untrusted programs run in bubblewrap "
                      "only: apt-get install bubblewrap"));
   }
   if (!absl::StartsWith(options.python, "/usr/") ||
       access(options.python.c_str(), X_OK) != 0) {
-    return absl::FailedPreconditionError(
+    return MachineLacksError(
         absl::StrCat(options.python,
                      " is not a program under /usr, which is what the sandbox "
                      "sees: apt-get install python3"));
@@ -642,7 +643,7 @@ absl::Status Sandbox::SelfTest() {
         absl::StrReplaceAll(absl::StripAsciiWhitespace(absl::StrCat(
                                 result.message, " ", result.stderr_text)),
                             {{"\n", " "}});
-    return absl::FailedPreconditionError(absl::StrCat(
+    return MachineLacksError(absl::StrCat(
         "no sandbox can be made here, and untrusted programs don't run without "
         "one: ",
         what, ": ", OutcomeName(result.outcome), ": ", details,

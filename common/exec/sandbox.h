@@ -125,8 +125,8 @@ class Sandbox {
     const std::atomic<bool>* cancel = nullptr;
   };
 
-  // Makes sure that programs are isolated here, by trying: FailedPrecondition
-  // with what to do if they are not.
+  // Makes sure that programs are isolated here, by trying: MachineLacksError
+  // (common/status/machine_lacks.h) with what to do if they are not.
   static absl::StatusOr<Sandbox> Create(const Options& options);
   static absl::StatusOr<Sandbox> Create() { return Create(Options()); }
 
