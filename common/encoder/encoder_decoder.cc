@@ -113,11 +113,11 @@ class Block : public Module {
 
   // x: [batch, len, dim]. past_keys and past_values, if given, hold earlier
   // positions' and receive those of x. cross_keys: undefined in the encoder.
-  at::Tensor Forward(const at::Tensor& x, const at::Tensor& mask,
-                     const at::Tensor& position_bias, at::Tensor* past_keys,
-                     at::Tensor* past_values, const at::Tensor& cross_keys,
+  at::Tensor Forward(const at::Tensor& x, const ScoreMask& mask,
+                     at::Tensor* past_keys, at::Tensor* past_values,
+                     const at::Tensor& cross_keys,
                      const at::Tensor& cross_values,
-                     const at::Tensor& cross_mask) const {
+                     const ScoreMask& cross_mask) const {
     const at::Tensor normed = attention_norm_->Forward(x);
     at::Tensor keys = attention_->Keys(normed);
     at::Tensor values = attention_->Values(normed);
@@ -129,8 +129,7 @@ class Block : public Module {
       *past_keys = keys;
       *past_values = values;
     }
-    at::Tensor h =
-        x + Drop(attention_->Attend(normed, keys, values, mask, position_bias));
+    at::Tensor h = x + Drop(attention_->Attend(normed, keys, values, mask));
     if (cross_ != nullptr) {
       h = h + Drop(cross_->Attend(cross_norm_->Forward(h), cross_keys,
                                   cross_values, cross_mask));
@@ -228,7 +227,15 @@ class EncoderDecoder::Stack : public Module {
                      const at::Tensor& states,
                      const at::Tensor& states_mask) const {
     const int64_t past = cache == nullptr ? 0 : cache->length;
-    const at::Tensor bias = PositionBias(past, x.size(1), x.options());
+    const int64_t length = x.size(1);
+    const ScoreMask score_mask =
+        MakeScoreMask(mask, PositionBias(past, length, x.options()), x.size(0),
+                      length, past + length, x.options());
+    ScoreMask cross_mask;
+    if (decoder_ && states_mask.defined()) {
+      cross_mask = MakeScoreMask(states_mask, /*bias=*/{}, x.size(0), length,
+                                 states_mask.size(1), x.options());
+    }
     at::Tensor h = Drop(x);
     for (int64_t i = 0; i < num_layers(); ++i) {
       at::Tensor cross_keys, cross_values;
@@ -238,10 +245,10 @@ class EncoderDecoder::Stack : public Module {
         cross_values = cache == nullptr ? blocks_[i]->CrossValues(states)
                                         : cache->cross_values[i];
       }
-      h = blocks_[i]->Forward(h, mask, bias,
+      h = blocks_[i]->Forward(h, score_mask,
                               cache == nullptr ? nullptr : &cache->keys[i],
                               cache == nullptr ? nullptr : &cache->values[i],
-                              cross_keys, cross_values, states_mask);
+                              cross_keys, cross_values, cross_mask);
     }
     return Drop(norm_->Forward(h));
   }

@@ -94,6 +94,10 @@ at::Tensor PlainAttention(const at::Tensor& q, const at::Tensor& k,
   return out;
 }
 
+ScoreMask MaskOf(const at::Tensor& mask, const at::Tensor& bias = {}) {
+  return MakeScoreMask(mask, bias, 2, 5, 7, at::kDouble);
+}
+
 struct AttentionInputs {
   at::Tensor q = RandomNormal({2, 3, 5, 4}, 1);
   at::Tensor k = RandomNormal({2, 3, 7, 4}, 2);
@@ -110,13 +114,15 @@ TEST(MaskedAttentionTest, AgreesWithLoops) {
   options.scale = 0.7;
   const at::Tensor expected =
       PlainAttention(in.q, in.k, in.v, in.pairs, in.bias, 0.7);
-  EXPECT_THAT(MaskedAttention(in.q, in.k, in.v, in.pairs, in.bias, options),
-              IsCloseTo(expected, 1e-12, 1e-13));
+  EXPECT_THAT(
+      MaskedAttention(in.q, in.k, in.v, MaskOf(in.pairs, in.bias), options),
+      IsCloseTo(expected, 1e-12, 1e-13));
   // The path that keeps the map.
   at::Tensor map;
   options.map = &map;
-  EXPECT_THAT(MaskedAttention(in.q, in.k, in.v, in.pairs, in.bias, options),
-              IsCloseTo(expected, 1e-12, 1e-13));
+  EXPECT_THAT(
+      MaskedAttention(in.q, in.k, in.v, MaskOf(in.pairs, in.bias), options),
+      IsCloseTo(expected, 1e-12, 1e-13));
   at::Tensor sums = at::ones({2, 3, 5}, at::kDouble);
   sums[1].select(1, 3).fill_(0);
   EXPECT_THAT(map.sum(-1), IsCloseTo(sums, 1e-12, 1e-13));
@@ -130,12 +136,12 @@ TEST(MaskedAttentionTest, NoMaskAndPaddingMask) {
   const AttentionInputs in;
   const at::Tensor no_bias = at::zeros({1, 3, 5, 7}, at::kDouble);
   EXPECT_THAT(
-      MaskedAttention(in.q, in.k, in.v, {}, {}, {}),
+      MaskedAttention(in.q, in.k, in.v, {}, {}),
       IsCloseTo(PlainAttention(in.q, in.k, in.v, at::ones({2, 5, 7}, at::kBool),
                                no_bias, 1),
                 1e-12, 1e-13));
   const at::Tensor padding = at::arange(7).unsqueeze(0) < Ids({4, 7}, {2, 1});
-  EXPECT_THAT(MaskedAttention(in.q, in.k, in.v, padding, {}, {}),
+  EXPECT_THAT(MaskedAttention(in.q, in.k, in.v, MaskOf(padding), {}),
               IsCloseTo(PlainAttention(
                             in.q, in.k, in.v,
                             padding.unsqueeze(1).expand({2, 5, 7}).contiguous(),
@@ -151,23 +157,17 @@ TEST(MaskedAttentionTest, Gradients) {
     if (with_map) options.map = &map;
     EXPECT_TRUE(CheckGradients(
         [&](const std::vector<at::Tensor>& x) {
-          return MaskedAttention(x[0], x[1], x[2], in.pairs, x[3], options);
+          return MaskedAttention(x[0], x[1], x[2], MaskOf(in.pairs, x[3]),
+                                 options);
         },
         {in.q, in.k, in.v, in.bias}));
   }
 }
 
 TEST(MaskedAttentionTest, RejectsOddMasks) {
-  const AttentionInputs in;
-  EXPECT_THROW(
-      MaskedAttention(in.q, in.k, in.v, at::ones({2, 7}, at::kDouble), {}, {}),
-      c10::Error);
-  EXPECT_THROW(
-      MaskedAttention(in.q, in.k, in.v, at::ones({2, 5}, at::kBool), {}, {}),
-      c10::Error);
-  EXPECT_THROW(
-      MaskedAttention(in.q, in.k, in.v, at::ones({2, 7, 5}, at::kBool), {}, {}),
-      c10::Error);
+  EXPECT_THROW(MaskOf(at::ones({2, 7}, at::kDouble)), c10::Error);
+  EXPECT_THROW(MaskOf(at::ones({2, 5}, at::kBool)), c10::Error);
+  EXPECT_THROW(MaskOf(at::ones({2, 7, 5}, at::kBool)), c10::Error);
   MultiHeadAttentionConfig uneven;
   uneven.dim = 10;
   uneven.num_heads = 3;

@@ -19,18 +19,6 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// [batch, 1, 1 or target_len, source_len].
-at::Tensor AsPairMask(const at::Tensor& mask, const at::Tensor& q,
-                      const at::Tensor& k) {
-  CheckDtype(mask, at::kBool, "mask");
-  if (mask.dim() == 2) {
-    CheckShape(mask, {q.size(0), k.size(2)}, "mask");
-    return mask.unsqueeze(1).unsqueeze(1);
-  }
-  CheckShape(mask, {q.size(0), q.size(2), k.size(2)}, "mask");
-  return mask.unsqueeze(1);
-}
-
 // Drawn in an order that the language fixes.
 at::Tensor Projection(const Initializer& init, int64_t out, int64_t in,
                       double std, double default_std) {
@@ -39,50 +27,57 @@ at::Tensor Projection(const Initializer& init, int64_t out, int64_t in,
 
 }  // namespace
 
+ScoreMask MakeScoreMask(const at::Tensor& mask, const at::Tensor& bias,
+                        int64_t batch, int64_t target_len, int64_t source_len,
+                        const at::TensorOptions& scores) {
+  ScoreMask made;
+  if (bias.defined()) made.added = bias.to(scores.dtype());
+  if (!mask.defined()) return made;
+  CheckDtype(mask, at::kBool, "mask");
+  at::Tensor allowed;  // [batch, 1, 1 or target_len, source_len]
+  if (mask.dim() == 2) {
+    CheckShape(mask, {batch, source_len}, "mask");
+    allowed = mask.unsqueeze(1).unsqueeze(1);
+  } else {
+    CheckShape(mask, {batch, target_len, source_len}, "mask");
+    allowed = mask.unsqueeze(1);
+  }
+  made.empty = ~allowed.any(-1, /*keepdim=*/true);
+  // A row of minus infinities has no softmax; its result is overwritten.
+  made.added = (bias.defined() ? made.added : at::zeros({1, 1, 1, 1}, scores))
+                   .masked_fill(~(allowed | made.empty), -kInfinity);
+  return made;
+}
+
 at::Tensor MaskedAttention(const at::Tensor& q, const at::Tensor& k,
-                           const at::Tensor& v, const at::Tensor& mask,
-                           const at::Tensor& bias,
+                           const at::Tensor& v, const ScoreMask& mask,
                            const MaskedAttentionOptions& options) {
   ShapeChecker check;
   check(q, {"batch", "heads", "target_len", "head_dim"}, "q");
   check(k, {"batch", "heads", "source_len", "head_dim"}, "k");
   check(v, {"batch", "heads", "source_len", "value_dim"}, "v");
 
-  at::Tensor added = bias;  // to the scores
-  at::Tensor empty;         // targets that may attend to nothing
-  if (mask.defined()) {
-    const at::Tensor allowed = AsPairMask(mask, q, k);
-    empty = ~allowed.any(-1, /*keepdim=*/true);
-    // A row of minus infinities has no softmax; its result is overwritten.
-    const at::Tensor forbidden = ~(allowed | empty);
-    added = (bias.defined() ? bias : at::zeros({1}, q.options()))
-                .to(q.scalar_type())
-                .masked_fill(forbidden, -kInfinity);
-  }
-
   const bool drops =
       options.training && options.dropout > 0 && options.generator.defined();
   at::Tensor out;
   if (drops || options.map != nullptr) {
     at::Tensor scores = at::matmul(q * options.scale, k.transpose(-2, -1));
-    if (added.defined()) scores = scores + added;
+    if (mask.added.defined()) scores = scores + mask.added;
     at::Tensor map = at::softmax(scores, -1);
-    if (empty.defined()) map = map.masked_fill(empty, 0);
+    if (mask.empty.defined()) map = map.masked_fill(mask.empty, 0);
     if (options.map != nullptr) *options.map = map;
     return at::matmul(DropoutIfSeeded(map, options.dropout, options.training,
                                       options.generator),
                       v);
   }
-  std::optional<at::Tensor> sdpa_mask;
-  if (added.defined()) {
-    sdpa_mask = added.to(q.scalar_type())
-                    .expand({added.dim() == 4 ? added.size(0) : 1,
-                             added.dim() == 4 ? added.size(1) : 1, q.size(2),
-                             k.size(2)});
+  std::optional<at::Tensor> added;
+  if (mask.added.defined()) {
+    added = mask.added.expand(
+        {mask.added.size(0), mask.added.size(1), q.size(2), k.size(2)});
   }
-  out = at::scaled_dot_product_attention(q, k, v, sdpa_mask, /*dropout_p=*/0,
+  out = at::scaled_dot_product_attention(q, k, v, added, /*dropout_p=*/0,
                                          /*is_causal=*/false, options.scale);
-  return empty.defined() ? out.masked_fill(empty, 0) : out;
+  return mask.empty.defined() ? out.masked_fill(mask.empty, 0) : out;
 }
 
 MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionConfig& config,
@@ -124,9 +119,11 @@ at::Tensor MultiHeadAttention::Values(const at::Tensor& x) const {
   return SplitHeads(value_->Forward(x), config_.num_heads);
 }
 
-at::Tensor MultiHeadAttention::Attend(
-    const at::Tensor& target, const at::Tensor& keys, const at::Tensor& values,
-    const at::Tensor& mask, const at::Tensor& bias, at::Tensor* map) const {
+at::Tensor MultiHeadAttention::Attend(const at::Tensor& target,
+                                      const at::Tensor& keys,
+                                      const at::Tensor& values,
+                                      const ScoreMask& mask,
+                                      at::Tensor* map) const {
   MaskedAttentionOptions options;
   if (config_.use_scale) {
     options.scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
@@ -137,18 +134,17 @@ at::Tensor MultiHeadAttention::Attend(
   options.map = map;
   const at::Tensor q = SplitHeads(query_->Forward(target), config_.num_heads);
   return output_->Forward(
-      MergeHeads(MaskedAttention(q, keys, values, mask, bias, options)));
+      MergeHeads(MaskedAttention(q, keys, values, mask, options)));
 }
 
 at::Tensor MultiHeadAttention::Forward(const at::Tensor& target,
                                        const at::Tensor& source,
-                                       const at::Tensor& mask,
-                                       const at::Tensor& bias,
+                                       const ScoreMask& mask,
                                        at::Tensor* map) const {
   ShapeChecker check;
   check(target, {"batch", "target_len", config_.dim}, "target");
   check(source, {"batch", "source_len", config_.dim}, "source");
-  return Attend(target, Keys(source), Values(source), mask, bias, map);
+  return Attend(target, Keys(source), Values(source), mask, map);
 }
 
 }  // namespace repro::encoder

@@ -14,6 +14,22 @@
 
 namespace repro::encoder {
 
+// What a mask and a bias do to the scores of attention. Layers that share a
+// mask share this: to make it takes passes over tensors of the scores' size.
+struct ScoreMask {
+  at::Tensor added;  // to the scores; undefined: nothing
+  at::Tensor
+      empty;  // bool: targets that may attend to nothing; undefined: none
+};
+
+// For scores of [batch, heads, target_len, source_len] with the type and device
+// of `scores`. mask: bool, true where a target may attend: [batch, source_len]
+// for padding, [batch, target_len, source_len], or undefined for all. bias:
+// floating, [1 or batch, 1 or heads, 1 or target_len, source_len], or undefined.
+ScoreMask MakeScoreMask(const at::Tensor& mask, const at::Tensor& bias,
+                        int64_t batch, int64_t target_len, int64_t source_len,
+                        const at::TensorOptions& scores);
+
 struct MaskedAttentionOptions {
   double scale = 1;
   double dropout = 0;  // of the map's entries; of the given generator
@@ -22,18 +38,12 @@ struct MaskedAttentionOptions {
   at::Tensor* map = nullptr;  // receives [batch, heads, target_len, source_len]
 };
 
-// softmax(scale q k^T + bias + M) v with M = 0 where `mask` is true and minus
+// softmax(scale q k^T + bias + M) v with M = 0 where the mask is true and minus
 // infinity elsewhere. q: [batch, heads, target_len, head_dim], k and v:
-// [batch, heads, source_len, head_dim].
-//
-// mask: bool, true where a target may attend: [batch, source_len] for padding,
-// [batch, target_len, source_len], or undefined for all. bias: floating,
-// broadcastable to [batch, heads, target_len, source_len], or undefined. A
-// target that may attend to nothing gets 0, so that whatever stands in the
-// padding changes no output.
+// [batch, heads, source_len, head_dim]. A target that may attend to nothing
+// gets 0, so that whatever stands in the padding changes no output.
 at::Tensor MaskedAttention(const at::Tensor& q, const at::Tensor& k,
-                           const at::Tensor& v, const at::Tensor& mask,
-                           const at::Tensor& bias,
+                           const at::Tensor& v, const ScoreMask& mask,
                            const MaskedAttentionOptions& options);
 
 struct MultiHeadAttentionConfig {
@@ -59,16 +69,14 @@ class MultiHeadAttention : public Module {
   // target: [batch, target_len, dim], source: [batch, source_len, dim] ->
   // [batch, target_len, dim].
   at::Tensor Forward(const at::Tensor& target, const at::Tensor& source,
-                     const at::Tensor& mask, const at::Tensor& bias = {},
-                     at::Tensor* map = nullptr) const;
+                     const ScoreMask& mask, at::Tensor* map = nullptr) const;
 
   // The parts of Forward, for caches: x [batch, len, dim] as heads
   // [batch, heads, len, head_dim].
   at::Tensor Keys(const at::Tensor& x) const;
   at::Tensor Values(const at::Tensor& x) const;
   at::Tensor Attend(const at::Tensor& target, const at::Tensor& keys,
-                    const at::Tensor& values, const at::Tensor& mask,
-                    const at::Tensor& bias = {},
+                    const at::Tensor& values, const ScoreMask& mask,
                     at::Tensor* map = nullptr) const;
 
  private:

@@ -50,10 +50,10 @@ class TransformerLayer : public Module {
         AddModule<LayerNorm>("ffn_norm", config.dim, init, config.norm_eps);
   }
 
-  at::Tensor Forward(const at::Tensor& x, const at::Tensor& mask,
+  at::Tensor Forward(const at::Tensor& x, const ScoreMask& mask,
                      at::Tensor* map) const {
     const at::Tensor h = attention_norm_->Forward(
-        x + Drop(attention_->Forward(x, x, mask, /*bias=*/{}, map)));
+        x + Drop(attention_->Forward(x, x, mask, map)));
     return ffn_norm_->Forward(h +
                               Drop(down_->Forward(at::gelu(up_->Forward(h)))));
   }
@@ -108,9 +108,11 @@ at::Tensor TransformerLayers::Forward(const at::Tensor& embeddings,
   if (type_embedding_.defined()) x = x + type_embedding_.select(0, 0);
   x = DropoutIfSeeded(norm_->Forward(x), config_.dropout, training(),
                       generator_);
+  const ScoreMask score_mask = MakeScoreMask(mask, /*bias=*/{}, x.size(0),
+                                             x.size(1), x.size(1), x.options());
   for (const TransformerLayer* layer : layers_) {
     at::Tensor map;
-    x = layer->Forward(x, mask, maps == nullptr ? nullptr : &map);
+    x = layer->Forward(x, score_mask, maps == nullptr ? nullptr : &map);
     if (maps != nullptr) maps->push_back(map);
   }
   return x;

@@ -9,7 +9,7 @@ namespace repro::retrieval {
 namespace {
 
 // Query i scores document d by table[i][d].
-Scorer TableScorer(std::vector<std::vector<double>> table) {
+Scorer TableScorer(const std::vector<std::vector<double>>& table) {
   return [table](int64_t query, absl::Span<const int64_t> documents)
              -> absl::StatusOr<std::vector<double>> {
     std::vector<double> scores;

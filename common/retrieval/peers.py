@@ -19,8 +19,8 @@ table has medians and ranges over rounds.
   /tmp/peers/bin/pip install -r common/retrieval/requirements.txt
   bazel build //common/retrieval:benchmark
   /tmp/peers/bin/python common/retrieval/peers.py \\
-      --functions cosqa_codebase.jsonl.gz \\
-      --queries cosqa_retrieval_test500.tsv.gz
+      --functions uni_xcoder/cosqa_codebase.jsonl.gz \\
+      --queries uni_xcoder/cosqa_retrieval_test500.tsv.gz
 """
 
 import argparse

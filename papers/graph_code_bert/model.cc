@@ -182,9 +182,9 @@ class DecoderLayer : public Module {
     ffn_norm_ = AddModule<LayerNorm>("ffn_norm", dim, init);
   }
 
-  at::Tensor Forward(at::Tensor x, const at::Tensor& causal,
+  at::Tensor Forward(at::Tensor x, const encoder::ScoreMask& causal,
                      const at::Tensor& states,
-                     const at::Tensor& source_mask) const {
+                     const encoder::ScoreMask& source_mask) const {
     x = self_norm_->Forward(x + Drop(self_->Forward(x, x, causal)));
     x = cross_norm_->Forward(x + Drop(cross_->Forward(x, states, source_mask)));
     return ffn_norm_->Forward(x +
@@ -232,14 +232,16 @@ at::Tensor GenerationHead::Forward(const at::Tensor& targets,
   TORCH_CHECK(length <= config_.max_positions, "targets: ", length,
               " tokens, and the decoder has ", config_.max_positions,
               " positions");
-  const at::Tensor causal =
-      at::ones({length, length}, states.options().dtype(at::kBool))
-          .tril()
-          .expand({targets.size(0), length, length});
+  const encoder::ScoreMask causal = encoder::MakeScoreMask(
+      at::ones({1, length, length}, states.options().dtype(at::kBool)).tril(),
+      /*bias=*/{}, 1, length, length, states.options());
+  const encoder::ScoreMask of_source =
+      encoder::MakeScoreMask(source_mask, /*bias=*/{}, states.size(0), length,
+                             states.size(1), states.options());
   at::Tensor x = at::embedding(word_embedding, targets) +
                  position_embedding_.slice(0, 0, length);
   for (const DecoderLayer* layer : layers_) {
-    x = layer->Forward(x, causal, states, source_mask);
+    x = layer->Forward(x, causal, states, of_source);
   }
   return at::linear(at::tanh(dense_->Forward(x)), word_embedding);
 }

@@ -48,7 +48,7 @@ GraphInput RandomFullInput(int64_t positions, std::mt19937_64& random) {
 MaskedAttentionSpeed TimeMaskedAttention(int64_t positions, int64_t batch,
                                          c10::Device device, uint64_t seed,
                                          const TimingOptions& timing) {
-  constexpr int64_t kHeads = 12, kHeadDim = 64;
+  constexpr int64_t kLayers = 12, kHeads = 12, kHeadDim = 64;
   const at::NoGradGuard no_grad;
   std::mt19937_64 random(seed);
   std::vector<GraphInput> inputs;
@@ -70,10 +70,20 @@ MaskedAttentionSpeed TimeMaskedAttention(int64_t positions, int64_t batch,
   const at::Tensor q = draw(), k = draw(), v = draw();
   encoder::MaskedAttentionOptions options;
   options.scale = 1 / std::sqrt(static_cast<double>(kHeadDim));
+  const auto prepared = [&](const at::Tensor& with) {
+    return encoder::MakeScoreMask(with, /*bias=*/{}, batch, positions,
+                                  positions, q.options());
+  };
+  // As in the encoder, whose layers share one prepared mask.
   const auto time = [&](const at::Tensor& with) {
     return MeasureTime(
         device,
-        [&] { encoder::MaskedAttention(q, k, v, with, /*bias=*/{}, options); },
+        [&] {
+          const encoder::ScoreMask score_mask = prepared(with);
+          for (int64_t layer = 0; layer < kLayers; ++layer) {
+            encoder::MaskedAttention(q, k, v, score_mask, options);
+          }
+        },
         timing);
   };
   MaskedAttentionSpeed speed;

@@ -20,8 +20,9 @@ struct MaskedAttentionSpeed {
 // and two edges each, drawn at random. At least 10 positions.
 GraphInput RandomFullInput(int64_t positions, std::mt19937_64& random);
 
-// encoder::MaskedAttention of 12 heads of 64 (bfloat16 on a GPU) under such
-// masks, another one a row, and without a mask, on the same values.
+// The attention of 12 layers with 12 heads of 64 (bfloat16 on a GPU) under such
+// masks, another one a row, and without a mask, on the same values. What is
+// made of the mask once for all layers counts.
 MaskedAttentionSpeed TimeMaskedAttention(int64_t positions, int64_t batch,
                                          c10::Device device, uint64_t seed,
                                          const TimingOptions& timing = {});
