@@ -62,6 +62,9 @@ class ExperimentRun {
   // The language model to ask, as completion::OpenClient takes it
   // (common/completion/open_client.h): "local" unless the user gives another.
   const std::string& model_spec() const { return model_spec_; }
+  // How many programs an experiment may run at a time, at least 1. LibTorch is
+  // already told.
+  int threads() const { return threads_; }
   // Where the experiment may keep checkpoints, so that it goes on after it was
   // killed. Exists; belongs to this experiment alone; emptied when it finishes.
   const std::string& checkpoint_dir() const { return checkpoint_dir_; }
@@ -91,12 +94,13 @@ class ExperimentRun {
  protected:
   ExperimentRun(const Experiment& experiment, std::vector<const Claim*> claims,
                 std::vector<uint64_t> seeds, std::string device,
-                std::string model_spec, std::string checkpoint_dir)
+                std::string model_spec, int threads, std::string checkpoint_dir)
       : experiment_(experiment),
         claims_(std::move(claims)),
         seeds_(std::move(seeds)),
         device_(std::move(device)),
         model_spec_(std::move(model_spec)),
+        threads_(threads),
         checkpoint_dir_(std::move(checkpoint_dir)) {}
 
  private:
@@ -105,6 +109,7 @@ class ExperimentRun {
   const std::vector<uint64_t> seeds_;
   const std::string device_;
   const std::string model_spec_;
+  const int threads_;
   const std::string checkpoint_dir_;
 };
 

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <set>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -185,6 +186,10 @@ class ExperimentRunImpl : public ExperimentRun {
                     const std::atomic<bool>& stop, RunObserver& observer)
       : ExperimentRun(*planned.experiment, std::move(claims), std::move(seeds),
                       options.device, options.model_spec,
+                      options.threads > 0
+                          ? options.threads
+                          : static_cast<int>(std::max(
+                                1u, std::thread::hardware_concurrency())),
                       std::move(checkpoint_dir)),
         paper_(*planned.paper),
         assets_(assets),

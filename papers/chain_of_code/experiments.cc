@@ -236,8 +236,8 @@ REPRO_REGISTER_EXPERIMENT("chain_of_code", "paper_examples", PaperExamples);
 
 // -------------------------------------------------- programs over questions
 
-// Calls work(0) ... work(count - 1) from as many threads as there are cores,
-// until one fails. Programs run in processes of their own.
+// Calls work(0) ... work(count - 1) from the run's threads, until one fails.
+// Programs run in processes of their own.
 absl::Status InParallel(ExperimentRun& run, int64_t count,
                         const std::function<absl::Status(int64_t)>& work) {
   absl::Mutex mutex;
@@ -260,8 +260,7 @@ absl::Status InParallel(ExperimentRun& run, int64_t count,
     }
   };
   std::vector<std::thread> threads;
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  for (unsigned i = 1; i < cores; ++i) threads.emplace_back(loop);
+  for (int i = 1; i < run.threads(); ++i) threads.emplace_back(loop);
   loop();
   for (std::thread& thread : threads) thread.join();
   return first_error;

@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -190,10 +189,6 @@ REPRO_REGISTER_EXPERIMENT("code_tree", "recorded", Recorded);
 
 // -------------------------------------------------------------- re-execution
 
-int Workers() {
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 // Runs programs for an experiment: ends them when the user wants to stop.
 class Runner {
  public:
@@ -209,7 +204,7 @@ class Runner {
 
   absl::StatusOr<std::vector<bool>> Run(
       const std::vector<exec::ExecRequest>& requests, const std::string& what) {
-    return RunRequests(*sandbox_, requests, Workers(),
+    return RunRequests(*sandbox_, requests, run_.threads(),
                        [&](int done, int total) {
                          if (run_.Cancelled()) cancel_ = true;
                          run_.Progress(done, total, what);

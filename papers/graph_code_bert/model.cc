@@ -160,6 +160,12 @@ at::Tensor CloneHead::Forward(const at::Tensor& first,
   return head_->Forward(at::cat({first.select(1, 0), second.select(1, 0)}, -1));
 }
 
+// What a layer keeps of what was said and of the source: [batch, heads, length,
+// head_dim].
+struct DecoderCache {
+  at::Tensor keys, values, cross_keys, cross_values;
+};
+
 // x = norm(x + SelfAttention(x)); x = norm(x + Attention(x, states));
 // x = norm(x + FFN(x)).
 class DecoderLayer : public Module {
@@ -182,11 +188,24 @@ class DecoderLayer : public Module {
     ffn_norm_ = AddModule<LayerNorm>("ffn_norm", dim, init);
   }
 
+  DecoderCache Start(const at::Tensor& states) const {
+    return {{}, {}, cross_->Keys(states), cross_->Values(states)};
+  }
+
+  // x: [batch, length, dim], what follows that of the cache, which grows by it.
   at::Tensor Forward(at::Tensor x, const encoder::ScoreMask& causal,
-                     const at::Tensor& states,
-                     const encoder::ScoreMask& source_mask) const {
-    x = self_norm_->Forward(x + Drop(self_->Forward(x, x, causal)));
-    x = cross_norm_->Forward(x + Drop(cross_->Forward(x, states, source_mask)));
+                     const encoder::ScoreMask& source_mask,
+                     DecoderCache* cache) const {
+    const auto append = [](const at::Tensor& more, at::Tensor* all) {
+      *all = all->defined() ? at::cat({*all, more}, 2) : more;
+    };
+    append(self_->Keys(x), &cache->keys);
+    append(self_->Values(x), &cache->values);
+    x = self_norm_->Forward(
+        x + Drop(self_->Attend(x, cache->keys, cache->values, causal)));
+    x = cross_norm_->Forward(
+        x + Drop(cross_->Attend(x, cache->cross_keys, cache->cross_values,
+                                source_mask)));
     return ffn_norm_->Forward(x +
                               Drop(down_->Forward(at::gelu(up_->Forward(x)))));
   }
@@ -211,6 +230,8 @@ class DecoderLayer : public Module {
 GenerationHead::GenerationHead(int64_t dim, const DecoderConfig& config,
                                const Initializer& init, at::Generator generator)
     : config_(config) {
+  TORCH_CHECK(config.num_layers > 0, "decoder: ", config.num_layers,
+              " layers, expected at least 1");
   position_embedding_ = AddParameter(
       "position_embedding", init.Normal({config.max_positions, dim}, 0.02));
   for (int64_t i = 0; i < config.num_layers; ++i) {
@@ -222,28 +243,49 @@ GenerationHead::GenerationHead(int64_t dim, const DecoderConfig& config,
 
 GenerationHead::~GenerationHead() = default;
 
+at::Tensor GenerationHead::Extend(const at::Tensor& targets,
+                                  const encoder::ScoreMask& source_mask,
+                                  const at::Tensor& word_embedding,
+                                  std::vector<DecoderCache>* caches) const {
+  const int64_t past =
+      caches->front().keys.defined() ? caches->front().keys.size(2) : 0;
+  const int64_t length = targets.size(1);
+  TORCH_CHECK(past + length <= config_.max_positions,
+              "targets: ", past + length, " tokens, and the decoder has ",
+              config_.max_positions, " positions");
+  at::Tensor x = at::embedding(word_embedding, targets) +
+                 position_embedding_.slice(0, past, past + length);
+  const encoder::ScoreMask causal = encoder::MakeScoreMask(
+      at::ones({1, length, past + length}, x.options().dtype(at::kBool))
+          .tril(past),
+      /*bias=*/{}, 1, length, past + length, x.options());
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    x = layers_[i]->Forward(x, causal, source_mask, &(*caches)[i]);
+  }
+  return at::linear(at::tanh(dense_->Forward(x)), word_embedding);
+}
+
+std::vector<DecoderCache> GenerationHead::Start(
+    const at::Tensor& states) const {
+  std::vector<DecoderCache> caches;
+  for (const DecoderLayer* layer : layers_) {
+    caches.push_back(layer->Start(states));
+  }
+  return caches;
+}
+
 at::Tensor GenerationHead::Forward(const at::Tensor& targets,
                                    const at::Tensor& states,
                                    const at::Tensor& source_mask,
                                    const at::Tensor& word_embedding) const {
   CheckShape(targets, {states.size(0), "target_len"}, "targets");
   CheckDtype(targets, at::kLong, "targets");
-  const int64_t length = targets.size(1);
-  TORCH_CHECK(length <= config_.max_positions, "targets: ", length,
-              " tokens, and the decoder has ", config_.max_positions,
-              " positions");
-  const encoder::ScoreMask causal = encoder::MakeScoreMask(
-      at::ones({1, length, length}, states.options().dtype(at::kBool)).tril(),
-      /*bias=*/{}, 1, length, length, states.options());
-  const encoder::ScoreMask of_source =
-      encoder::MakeScoreMask(source_mask, /*bias=*/{}, states.size(0), length,
-                             states.size(1), states.options());
-  at::Tensor x = at::embedding(word_embedding, targets) +
-                 position_embedding_.slice(0, 0, length);
-  for (const DecoderLayer* layer : layers_) {
-    x = layer->Forward(x, causal, states, of_source);
-  }
-  return at::linear(at::tanh(dense_->Forward(x)), word_embedding);
+  std::vector<DecoderCache> caches = Start(states);
+  return Extend(
+      targets,
+      encoder::MakeScoreMask(source_mask, /*bias=*/{}, states.size(0),
+                             targets.size(1), states.size(1), states.options()),
+      word_embedding, &caches);
 }
 
 std::vector<std::vector<int64_t>> GenerationHead::Generate(
@@ -252,16 +294,18 @@ std::vector<std::vector<int64_t>> GenerationHead::Generate(
     int64_t max_length) const {
   const at::NoGradGuard no_grad;
   const int64_t batch = states.size(0);
-  at::Tensor said =
+  std::vector<DecoderCache> caches = Start(states);
+  const encoder::ScoreMask of_source =
+      encoder::MakeScoreMask(source_mask, /*bias=*/{}, batch, /*target_len=*/1,
+                             states.size(1), states.options());
+  at::Tensor last =
       at::full({batch, 1}, begin_id, states.options().dtype(at::kLong));
   std::vector<std::vector<int64_t>> results(batch);
   std::vector<bool> finished(batch, false);
   max_length = std::min(max_length, config_.max_positions);
   for (int64_t step = 0; step < max_length; ++step) {
-    const at::Tensor next = Forward(said, states, source_mask, word_embedding)
-                                .select(1, -1)
-                                .argmax(-1);
-    const at::Tensor on_cpu = next.cpu();
+    last = Extend(last, of_source, word_embedding, &caches).argmax(-1);
+    const at::Tensor on_cpu = last.cpu();
     bool all = true;
     for (int64_t row = 0; row < batch; ++row) {
       const int64_t id = on_cpu.data_ptr<int64_t>()[row];
@@ -270,7 +314,6 @@ std::vector<std::vector<int64_t>> GenerationHead::Generate(
       all = all && finished[row];
     }
     if (all) break;
-    said = at::cat({said, next.unsqueeze(1)}, 1);
   }
   return results;
 }

@@ -96,6 +96,7 @@ struct DecoderConfig {
 };
 
 class DecoderLayer;
+struct DecoderCache;
 
 // Translation and refinement: a post-norm decoder over the encoder's states,
 // dense and tanh, and an output layer tied to the word embeddings.
@@ -121,6 +122,14 @@ class GenerationHead : public Module {
                                              int64_t max_length) const;
 
  private:
+  // Of each layer, before anything is said.
+  std::vector<DecoderCache> Start(const at::Tensor& states) const;
+  // The logits behind each of `targets`, which follow what the caches hold.
+  at::Tensor Extend(const at::Tensor& targets,
+                    const encoder::ScoreMask& source_mask,
+                    const at::Tensor& word_embedding,
+                    std::vector<DecoderCache>* caches) const;
+
   DecoderConfig config_;
   at::Tensor position_embedding_;
   std::vector<DecoderLayer*> layers_;

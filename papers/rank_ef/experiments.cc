@@ -4,7 +4,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -164,9 +163,7 @@ REPRO_REGISTER_EXPERIMENT("rank_ef", "pool", Pool);
 
 absl::StatusOr<std::vector<Feedback>> Execute(
     ExperimentRun& run, const std::vector<Execution>& executions) {
-  const int workers =
-      static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  return ExecuteAll(executions, workers, {}, [&run](int done, int total) {
+  return ExecuteAll(executions, run.threads(), {}, [&run](int done, int total) {
     run.Progress(done, total, "programs run");
     return !run.Cancelled();
   });
