@@ -25,7 +25,8 @@ TEST(OpenClientTest, Names) {
            {"local:smollm2-135m-instruct", "local:smollm2-135m-instruct"},
            {openai, openai},
            {absl::StrCat("record:", folder, ":", openai), openai},
-           {absl::StrCat("record:", folder, ":local"), "local:smollm2-135m-instruct"},
+           {absl::StrCat("record:", folder, ":local"),
+            "local:smollm2-135m-instruct"},
            {"replay:" + folder, "replay:" + folder}}) {
     const auto client = OpenClient(spec);
     ASSERT_TRUE(client.ok()) << client.status();

@@ -25,7 +25,8 @@ struct ScoreMask {
 // For scores of [batch, heads, target_len, source_len] with the type and device
 // of `scores`. mask: bool, true where a target may attend: [batch, source_len]
 // for padding, [batch, target_len, source_len], or undefined for all. bias:
-// floating, [1 or batch, 1 or heads, 1 or target_len, source_len], or undefined.
+// floating, [1 or batch, 1 or heads, 1 or target_len, source_len], or
+// undefined.
 ScoreMask MakeScoreMask(const at::Tensor& mask, const at::Tensor& bias,
                         int64_t batch, int64_t target_len, int64_t source_len,
                         const at::TensorOptions& scores);

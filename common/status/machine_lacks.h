@@ -6,9 +6,9 @@
 
 namespace repro {
 
-// FailedPrecondition of the machine, not of the input: what it lacks (a program,
-// a permission of the kernel). An experiment that ends with it was not run; one
-// that ends with another error is broken.
+// FailedPrecondition of the machine, not of the input: what it lacks (a
+// program, a permission of the kernel). An experiment that ends with it was not
+// run; one that ends with another error is broken.
 absl::Status MachineLacksError(absl::string_view message);
 bool IsMachineLacks(const absl::Status& status);
 

@@ -109,6 +109,28 @@ absl::StatusOr<std::vector<Answer>> AnswerQuestions(
   return answers;
 }
 
+absl::StatusOr<Recall> MeasureRecall(
+    const lm::LanguageModel& model, const std::vector<Sequences>& tasks,
+    const std::function<absl::StatusOr<lm::StateFactory>(const Sequences&)>&
+        factory_of,
+    const ReadingOptions& reading) {
+  double questions = 0, exact = 0, tokens = 0, nats = 0;
+  for (const Sequences& sequences : tasks) {
+    REPRO_ASSIGN_OR_RETURN(const lm::StateFactory factory,
+                           factory_of(sequences));
+    REPRO_ASSIGN_OR_RETURN(const std::vector<Answer> answers,
+                           AnswerQuestions(model, factory, sequences, reading));
+    for (const Answer& answer : answers) {
+      ++questions;
+      exact += answer.exact();
+      tokens += static_cast<double>(answer.tokens);
+      nats += answer.nats;
+    }
+  }
+  if (questions == 0) return absl::InvalidArgumentError("recall: no questions");
+  return Recall{100 * exact / questions, nats / tokens};
+}
+
 double RecallCell::accuracy() const {
   double exact = 0;
   for (const Answer& answer : answers) exact += answer.exact();

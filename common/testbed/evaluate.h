@@ -4,6 +4,7 @@
 #define REPRO_COMMON_TESTBED_EVALUATE_H_
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -39,6 +40,22 @@ struct ReadingOptions {
 absl::StatusOr<std::vector<Answer>> AnswerQuestions(
     const lm::LanguageModel& model, const lm::StateFactory& factory,
     const Sequences& sequences, const ReadingOptions& options = {});
+
+struct Recall {
+  double accuracy = 0;  // % of answers whose tokens are all right
+  double nats = 0;      // -log p a token of the answers
+};
+
+// Of all questions of several tasks together; `factory_of` is asked once a
+// task. Factories may count the states they made, to draw each from its own
+// random numbers: a copy of one goes on counting, a new one starts again.
+// Errors: those of `factory_of` and AnswerQuestions; InvalidArgument: no
+// questions.
+absl::StatusOr<Recall> MeasureRecall(
+    const lm::LanguageModel& model, const std::vector<Sequences>& tasks,
+    const std::function<absl::StatusOr<lm::StateFactory>(const Sequences&)>&
+        factory_of,
+    const ReadingOptions& reading);
 
 struct RecallEvaluation {
   SequenceConfig sequences;  // length and depth come from below

@@ -597,6 +597,28 @@ TEST_F(RecallTest, IsThatOfOnePass) {
   }
 }
 
+TEST_F(RecallTest, QuestionsOfAllTasksCountAlike) {
+  SequenceConfig passkeys = sequences_;
+  passkeys.task = Task::kPasskey;
+  passkeys.answer_len = 2;
+  const std::vector<Sequences> tasks = {
+      MakeSequences(sequences_, 5, MakeGenerator(4)),
+      MakeSequences(passkeys, 2, MakeGenerator(5))};
+  RecallCell all;
+  for (const Sequences& sequences : tasks) {
+    const auto answers = AnswerQuestions(*model_, factory_, sequences);
+    ASSERT_TRUE(answers.ok()) << answers.status();
+    all.answers.insert(all.answers.end(), answers->begin(), answers->end());
+  }
+  const auto factory_of = [&](const Sequences&) { return factory_; };
+  const auto recall = MeasureRecall(*model_, tasks, factory_of, {});
+  ASSERT_TRUE(recall.ok()) << recall.status();
+  EXPECT_DOUBLE_EQ(recall->accuracy, 100 * all.accuracy());
+  EXPECT_DOUBLE_EQ(recall->nats, all.nats());
+  EXPECT_EQ(MeasureRecall(*model_, {}, factory_of, {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(RecallTest, CellsOfLengthsAndDepths) {
   RecallEvaluation evaluation;
   evaluation.sequences = sequences_;

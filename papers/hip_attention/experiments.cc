@@ -388,30 +388,18 @@ absl::Status MeasureRecall(ExperimentRun& run, const std::string& recipe) {
                          testbed::TestbedOfRun(run, recipe));
   const RecallOptions options =
       RecallOptions::ForLength(testbed.recipe.context);
-  std::map<std::string, std::vector<Recall>> recalls;
-  for (size_t i = 0; i < run.seeds().size(); ++i) {
-    run.Progress(0.5 + 0.5 * static_cast<double>(i) /
-                           static_cast<double>(run.seeds().size()),
-                 1, absl::StrCat("seed ", run.seeds()[i]));
-    REPRO_ASSIGN_OR_RETURN(
-        const auto of_seed,
-        CompareRecall(*testbed.model, testbed.recipe, options, policies,
-                      run.seeds()[i], [&] { return !run.Cancelled(); }));
-    for (const auto& [policy, recall] : of_seed) {
-      recalls[policy].push_back(recall);
-    }
-  }
+  REPRO_ASSIGN_OR_RETURN(
+      const auto recalls, testbed::RecallsOverSeeds(run, [&](uint64_t seed) {
+        return CompareRecall(*testbed.model, testbed.recipe, options, policies,
+                             seed, [&] { return !run.Cancelled(); });
+      }));
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string policy, run.Arg(*claim, "policy"));
-    REPRO_ASSIGN_OR_RETURN(const std::string measure,
-                           run.Arg(*claim, "measure"));
-    if (measure != "accuracy" && measure != "nats") {
-      return Unknown(*claim, "measure", measure);
-    }
+    REPRO_ASSIGN_OR_RETURN(const auto measure,
+                           testbed::MeasureOfRecall(run, *claim));
     const absl::StatusOr<std::string> minus = run.Arg(*claim, "minus");
     const auto of = [&](const std::string& name, size_t i) {
-      const Recall& recall = recalls.at(name)[i];
-      return measure == "accuracy" ? recall.accuracy : recall.nats;
+      return recalls.at(name)[i].*measure;
     };
     Observation observation;
     for (size_t i = 0; i < run.seeds().size(); ++i) {

@@ -14,7 +14,6 @@
 #include "common/status/macros.h"
 #include "common/tensor/generator.h"
 #include "common/testbed/data.h"
-#include "common/testbed/evaluate.h"
 
 namespace repro::hip {
 namespace {
@@ -77,29 +76,6 @@ absl::StatusOr<lm::StateFactory> Factory(const lm::LanguageModel& model,
       [=] { return MakeHipState(config, device, dtype, hip); });
 }
 
-absl::StatusOr<Recall> Measure(const lm::LanguageModel& model,
-                               const RecallOptions& options,
-                               const std::vector<testbed::Sequences>& sequences,
-                               const lm::StateFactory& factory) {
-  double questions = 0, exact = 0, tokens = 0, nats = 0;
-  testbed::ReadingOptions reading;
-  reading.batch = options.batch;
-  reading.prompt_chunk = options.length;
-  for (const testbed::Sequences& of_task : sequences) {
-    REPRO_ASSIGN_OR_RETURN(
-        const std::vector<testbed::Answer> answers,
-        testbed::AnswerQuestions(model, factory, of_task, reading));
-    for (const testbed::Answer& answer : answers) {
-      ++questions;
-      exact += answer.exact();
-      tokens += static_cast<double>(answer.tokens);
-      nats += answer.nats;
-    }
-  }
-  if (questions == 0) return absl::InvalidArgumentError("recall: no questions");
-  return Recall{100 * exact / questions, nats / tokens};
-}
-
 }  // namespace
 
 RecallOptions RecallOptions::ForLength(int64_t length) {
@@ -115,11 +91,11 @@ RecallOptions RecallOptions::ForLength(int64_t length) {
   return options;
 }
 
-absl::StatusOr<std::map<std::string, Recall>> CompareRecall(
+absl::StatusOr<std::map<std::string, testbed::Recall>> CompareRecall(
     const lm::LanguageModel& model, const testbed::Recipe& recipe,
     const RecallOptions& options, const std::set<std::string>& policies,
     uint64_t seed, const std::function<bool()>& keep_going) {
-  std::map<std::string, Recall> recalls;
+  std::map<std::string, testbed::Recall> recalls;
   try {
     std::vector<testbed::Sequences> sequences;
     for (const testbed::Task task : options.tasks) {
@@ -129,12 +105,19 @@ absl::StatusOr<std::map<std::string, Recall>> CompareRecall(
           options.count,
           MakeGenerator(seed, kSequences + static_cast<uint64_t>(task))));
     }
+    testbed::ReadingOptions reading;
+    reading.batch = options.batch;
+    reading.prompt_chunk = options.length;
     for (const std::string& policy : policies) {
       if (!keep_going()) return absl::CancelledError("stopped");
+      // One for all tasks: `random` counts the states that it made.
       REPRO_ASSIGN_OR_RETURN(const lm::StateFactory factory,
                              Factory(model, options, policy, seed));
-      REPRO_ASSIGN_OR_RETURN(recalls[policy],
-                             Measure(model, options, sequences, factory));
+      REPRO_ASSIGN_OR_RETURN(
+          recalls[policy],
+          testbed::MeasureRecall(
+              model, sequences,
+              [&](const testbed::Sequences&) { return factory; }, reading));
     }
   } catch (const c10::Error& error) {
     return absl::InternalError(

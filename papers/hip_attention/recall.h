@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/lm/model.h"
+#include "common/testbed/evaluate.h"
 #include "common/testbed/recipe.h"
 #include "papers/hip_attention/hip_attention.h"
 
@@ -32,11 +33,6 @@ struct RecallOptions {
   static RecallOptions ForLength(int64_t length);
 };
 
-struct Recall {
-  double accuracy = 0;  // % of answers whose tokens are all right, of all tasks
-  double nats = 0;      // -log p a token of the answers
-};
-
 // Each also within the prompt:
 //   dense
 //   hip                as `options.hip` says
@@ -48,7 +44,7 @@ struct Recall {
 //                      ones, or those with the largest logits
 // InvalidArgument: another policy; Cancelled: keep_going, asked before each
 // policy, said no.
-absl::StatusOr<std::map<std::string, Recall>> CompareRecall(
+absl::StatusOr<std::map<std::string, testbed::Recall>> CompareRecall(
     const lm::LanguageModel& model, const testbed::Recipe& recipe,
     const RecallOptions& options, const std::set<std::string>& policies,
     uint64_t seed, const std::function<bool()>& keep_going);

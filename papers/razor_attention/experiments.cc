@@ -381,32 +381,21 @@ absl::Status MeasureProtection(ExperimentRun& run, const std::string& recipe) {
   ProtectionOptions options;
   options.length = testbed.recipe.context;
   options.probe_period = testbed.recipe.context / 4;
-  std::map<std::string, std::vector<Recall>> recalls;
-  for (size_t i = 0; i < run.seeds().size(); ++i) {
-    run.Progress(0.5 + 0.5 * static_cast<double>(i) /
-                           static_cast<double>(run.seeds().size()),
-                 1, absl::StrCat("seed ", run.seeds()[i]));
-    REPRO_ASSIGN_OR_RETURN(
-        const auto of_seed,
-        CompareProtection(*testbed.model, testbed.recipe, options, policies,
-                          run.seeds()[i], [&] { return !run.Cancelled(); }));
-    for (const auto& [policy, recall] : of_seed) {
-      recalls[policy].push_back(recall);
-    }
-  }
+  REPRO_ASSIGN_OR_RETURN(
+      const auto recalls, testbed::RecallsOverSeeds(run, [&](uint64_t seed) {
+        return CompareProtection(*testbed.model, testbed.recipe, options,
+                                 policies, seed,
+                                 [&] { return !run.Cancelled(); });
+      }));
   for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string measure,
-                           run.Arg(*claim, "measure"));
-    if (measure != "accuracy" && measure != "nats") {
-      return Unknown(*claim, "measure", measure);
-    }
+    REPRO_ASSIGN_OR_RETURN(const auto measure,
+                           testbed::MeasureOfRecall(run, *claim));
     const auto samples = [&](const std::string& text) {
       const Expression e = ParseExpression(text);
       std::vector<double> values;
       for (size_t i = 0; i < run.seeds().size(); ++i) {
         values.push_back(Evaluate(e, [&](const std::string& policy) {
-          const Recall& recall = recalls.at(policy)[i];
-          return measure == "accuracy" ? recall.accuracy : recall.nats;
+          return recalls.at(policy)[i].*measure;
         }));
       }
       return values;

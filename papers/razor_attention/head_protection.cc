@@ -11,7 +11,7 @@
 #include "common/lm/control_policies.h"
 #include "common/status/macros.h"
 #include "common/tensor/generator.h"
-#include "common/testbed/evaluate.h"
+#include "common/testbed/data.h"
 
 namespace repro::razor {
 namespace {
@@ -72,28 +72,16 @@ class Comparison {
                                  model.config().num_kv_heads);
   }
 
-  absl::StatusOr<Recall> Measure(const std::string& policy) const {
-    double questions = 0, exact = 0, tokens = 0, nats = 0;
-    for (const testbed::Sequences& sequences : sequences_) {
-      REPRO_ASSIGN_OR_RETURN(const lm::StateFactory factory,
-                             Factory(policy, sequences.prompt_length));
-      testbed::ReadingOptions reading;
-      reading.batch = options_.batch;
-      reading.prompt_chunk = options_.length;
-      REPRO_ASSIGN_OR_RETURN(
-          const std::vector<testbed::Answer> answers,
-          testbed::AnswerQuestions(model_, factory, sequences, reading));
-      for (const testbed::Answer& answer : answers) {
-        ++questions;
-        exact += answer.exact();
-        tokens += static_cast<double>(answer.tokens);
-        nats += answer.nats;
-      }
-    }
-    if (questions == 0) {
-      return absl::InvalidArgumentError("head protection: no questions");
-    }
-    return Recall{100 * exact / questions, nats / tokens};
+  absl::StatusOr<testbed::Recall> Measure(const std::string& policy) const {
+    testbed::ReadingOptions reading;
+    reading.batch = options_.batch;
+    reading.prompt_chunk = options_.length;
+    return testbed::MeasureRecall(
+        model_, sequences_,
+        [&](const testbed::Sequences& sequences) {
+          return Factory(policy, sequences.prompt_length);
+        },
+        reading);
   }
 
  private:
@@ -170,11 +158,11 @@ std::vector<std::string> ProtectionPolicies() {
           "window", "tokens_topk", "tokens_random"};
 }
 
-absl::StatusOr<std::map<std::string, Recall>> CompareProtection(
+absl::StatusOr<std::map<std::string, testbed::Recall>> CompareProtection(
     const lm::LanguageModel& model, const testbed::Recipe& recipe,
     const ProtectionOptions& options, const std::set<std::string>& policies,
     uint64_t seed, const std::function<bool()>& keep_going) {
-  std::map<std::string, Recall> recalls;
+  std::map<std::string, testbed::Recall> recalls;
   try {
     const Comparison comparison(model, recipe, options, seed);
     for (const std::string& policy : policies) {

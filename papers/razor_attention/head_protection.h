@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/lm/model.h"
+#include "common/testbed/evaluate.h"
 #include "common/testbed/recipe.h"
 #include "papers/razor_attention/head_scores.h"
 #include "papers/razor_attention/razor_attention.h"
@@ -30,11 +31,6 @@ struct ProtectionOptions {
   HeadShares shares;
   // The window is the prompt / ratio; without a least window.
   double ratio = 5;
-};
-
-struct Recall {
-  double accuracy = 0;  // % of answers whose tokens are all right, of all tasks
-  double nats = 0;      // -log p a token of the answers
 };
 
 // How one policy recalls, by name. Prompts are read with dense attention.
@@ -57,7 +53,7 @@ std::vector<std::string> ProtectionPolicies();
 // One seed: of the probe, the random heads and the sequences, which all
 // policies share. `keep_going` is asked before each policy; Cancelled when it
 // says no.
-absl::StatusOr<std::map<std::string, Recall>> CompareProtection(
+absl::StatusOr<std::map<std::string, testbed::Recall>> CompareProtection(
     const lm::LanguageModel& model, const testbed::Recipe& recipe,
     const ProtectionOptions& options, const std::set<std::string>& policies,
     uint64_t seed, const std::function<bool()>& keep_going);

@@ -22,8 +22,7 @@
 #include "common/lm/policy.h"
 #include "common/tensor/generator.h"
 #include "common/tensor/testing.h"
-#include "common/testbed/data.h"
-#include "common/testbed/recipe.h"
+#include "common/testbed/small_recipe.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "papers/razor_attention/decode.h"
@@ -533,16 +532,7 @@ TEST(ReleasedScoresTest, DescribesASmallTable) {
 // --- Protected heads ---
 
 TEST(ProtectionTest, EveryPolicyOnAnUntrainedModel) {
-  testbed::Recipe recipe;
-  recipe.name = "test";
-  recipe.vocabulary.num_keys = 8;
-  recipe.vocabulary.num_values = 8;
-  recipe.vocabulary.num_text = 4;
-  recipe.context = 96;
-  recipe.passkey_len = 2;
-  recipe.stages.resize(1);
-  recipe.stages[0].max_needles = 3;
-  recipe.stages[0].max_pairs = 4;
+  const testbed::Recipe recipe = testbed::SmallRecipe(96);
   const auto model = lm::RandomModel(TinyModel(recipe.vocabulary.size()),
                                      MakeGenerator(1), at::kCPU, at::kFloat);
   ProtectionOptions options;

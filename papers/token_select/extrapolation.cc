@@ -115,14 +115,11 @@ absl::StatusOr<double> Recall(const lm::LanguageModel& model,
   testbed::ReadingOptions reading;
   reading.batch = options.sequences;
   REPRO_ASSIGN_OR_RETURN(
-      const std::vector<testbed::Answer> answers,
-      testbed::AnswerQuestions(model, factory, sequences, reading));
-  if (answers.empty()) {
-    return absl::InvalidArgumentError("extrapolation: no questions");
-  }
-  double exact = 0;
-  for (const testbed::Answer& answer : answers) exact += answer.exact();
-  return 100 * exact / static_cast<double>(answers.size());
+      const testbed::Recall recall,
+      testbed::MeasureRecall(
+          model, {sequences},
+          [&](const testbed::Sequences&) { return factory; }, reading));
+  return recall.accuracy;
 }
 
 }  // namespace repro::token_select

@@ -24,7 +24,7 @@
 #include "common/lm/policy.h"
 #include "common/tensor/generator.h"
 #include "common/tensor/testing.h"
-#include "common/testbed/recipe.h"
+#include "common/testbed/small_recipe.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "papers/token_select/extrapolation.h"
@@ -447,15 +447,7 @@ TEST(SpeedTest, RunsSmall) {
 }
 
 TEST(ExtrapolationTest, EveryPolicyOnAnUntrainedModel) {
-  testbed::Recipe recipe;
-  recipe.name = "test";
-  recipe.vocabulary.num_keys = 8;
-  recipe.vocabulary.num_values = 8;
-  recipe.vocabulary.num_text = 4;
-  recipe.context = 32;
-  recipe.stages.resize(1);
-  recipe.stages[0].max_needles = 3;
-  recipe.stages[0].max_pairs = 4;
+  const testbed::Recipe recipe = testbed::SmallRecipe(32);
   const auto model = lm::RandomModel(TinyModel(recipe.vocabulary.size()),
                                      MakeGenerator(1), at::kCPU, at::kFloat);
   ExtrapolationOptions options;
