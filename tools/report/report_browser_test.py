@@ -25,7 +25,7 @@ NUM_CLAIMS = 350
 HOSTILE_TITLE = ('Attention <script>alert("title")</script> & `Markup` | '
                  'Considered *Harmful*')
 
-WIDTHS = (360, 1280)
+WIDTHS = (360, 800, 1200)
 # A cold start on a busy machine takes seconds; a hang is not waited out.
 TIMEOUT_SECONDS = 60
 
