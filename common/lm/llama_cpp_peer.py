@@ -6,7 +6,9 @@ number of threads. Each round is a fresh process of each, one after the other,
 the order turned every round; the table has medians and ranges over rounds.
 
   pip install llama-cpp-python==0.3.36
-      (compiles llama.cpp for this machine: cmake, a C++ compiler, minutes)
+      (compiles llama.cpp for this machine: cmake, a C++ compiler, minutes; where
+      that dies of SIGILL, CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX512=ON ..." names
+      what the processor has)
   bazel build //common/lm:benchmark
   python3 common/lm/llama_cpp_peer.py --model SmolLM2-135M-Instruct.Q4_1.gguf
 """
