@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
+#include <initializer_list>
 #include <numeric>
 #include <system_error>
 #include <utility>
@@ -15,7 +16,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/assets/sha256.h"
 #include "common/code/functions.h"
 #include "common/code/syntax_tree.h"
@@ -35,38 +38,81 @@ constexpr int64_t kMinIdentifiers = 10;
 constexpr double kSetSimilarity = 0.8;
 constexpr double kMultisetSimilarity = 0.7;
 
-// The authors' parsers' FILTER_PATHS and BLACKLISTED_FUNCTION_NAMES.
+// The authors' parsers' FILTER_PATHS and BLACKLISTED_FUNCTION_NAMES, and the
+// reserved words of the languages as their duplicate detector counts them:
+// neither true and false nor words that are reserved in some places only.
 struct Rules {
   std::vector<std::string> extensions;
   std::vector<std::string> excluded_paths;  // anywhere in the lower-case path
   absl::flat_hash_set<std::string> excluded_names;
+  absl::flat_hash_set<std::string> keywords;
 };
+
+absl::flat_hash_set<std::string> Words(absl::string_view text) {
+  return absl::StrSplit(text, ' ');
+}
 
 const Rules* RulesOf(CodeLanguage language) {
   static const auto* const rules = new std::map<CodeLanguage, Rules>{
-      {CodeLanguage::kPython, {{".py"}, {"test"}, {}}},
+      {CodeLanguage::kPython,
+       {{".py"},
+        {"test"},
+        {},
+        Words("None and as assert async await break class continue def "
+              "del elif else except finally for from global if import in "
+              "is lambda nonlocal not or pass raise return try while with "
+              "yield")}},
       {CodeLanguage::kJava,
        {{".java"},
         {"test"},
         {"toString", "hashCode", "equals", "finalize", "notify", "notifyAll",
-         "clone"}}},
+         "clone"},
+        Words("abstract assert boolean break byte case catch char class "
+              "const continue default do double else enum extends final "
+              "finally float for goto if implements import instanceof int "
+              "interface long native new package private protected public "
+              "return short static strictfp super switch synchronized "
+              "this throw throws transient try var void volatile while")}},
       {CodeLanguage::kJavaScript,
        {{".js"},
         {"test", "node_modules"},
-        {"constructor", "toString", "toLocaleString", "valueOf"}}},
-      {CodeLanguage::kGo, {{".go"}, {"test", "vendor"}, {}}},
+        {"constructor", "toString", "toLocaleString", "valueOf"},
+        Words("break case catch class const continue debugger default "
+              "delete do else enum export extends finally for function if "
+              "implements import in instanceof interface let new package "
+              "private protected public return static super switch this "
+              "throw try typeof var void while with yield")}},
+      {CodeLanguage::kGo,
+       {{".go"},
+        {"test", "vendor"},
+        {},
+        Words("break case chan const continue default defer else "
+              "fallthrough for func go goto if import interface map "
+              "package range return select struct switch type var")}},
       {CodeLanguage::kPhp,
        {{".php"},
         {"test"},
         {"__construct", "__destruct", "__call", "__callStatic", "__get",
          "__set", "__isset", "__unset", "__sleep", "__wakeup", "__toString",
          "__invoke", "__set_state", "__clone", "__debugInfo", "__serialize",
-         "__unserialize"}}},
+         "__unserialize"},
+        Words("abstract and array break callable case catch class "
+              "clone const continue declare default do echo else elseif "
+              "enddeclare endfor endforeach endif endswitch endwhile "
+              "extends final finally for foreach function global goto if "
+              "implements include include_once instanceof insteadof "
+              "interface namespace new or print private protected public "
+              "require require_once return static switch throw trait try "
+              "unset use var while xor yield")}},
       {CodeLanguage::kRuby,
        {{".rb"},
         {"test", "vendor"},
-        {"initialize", "to_text", "display", "dup", "clone", "equal?", "==",
-         "<=>", "===", "<=", "<", ">", ">=", "between?", "eql?", "hash"}}},
+        {"initialize", "to_text", "display", "dup", "clone", "equal?",
+         "==", "<=>", "===", "<=", "<", ">", ">=", "between?", "eql?", "hash"},
+        Words("alias and begin break case class def defined? do else "
+              "elsif end ensure for if in module next nil not or redo "
+              "rescue retry return self super then undef unless until "
+              "when while yield")}},
   };
   const auto found = rules->find(language);
   return found == rules->end() ? nullptr : &found->second;
@@ -135,6 +181,43 @@ absl::StatusOr<std::string> Gzip(absl::string_view text) {
   return out;
 }
 
+// Whether a line of a documentation is for a tool.
+bool IsDirective(CodeLanguage language, absl::string_view line) {
+  const auto begins = [](absl::string_view text,
+                         std::initializer_list<absl::string_view> with) {
+    return std::any_of(with.begin(), with.end(), [&](absl::string_view prefix) {
+      return absl::StartsWith(text, prefix);
+    });
+  };
+  const absl::string_view text = absl::StripAsciiWhitespace(line);
+  switch (language) {
+    case CodeLanguage::kJavaScript:
+      return begins(text, {"eslint-disable", "eslint-enable", "eslint-env",
+                           "istanbul ignore", "c8 ignore", "jshint ", "jslint ",
+                           "jscs:", "prettier-ignore"});
+    case CodeLanguage::kPhp:
+      return begins(text, {"phpcs:"});
+    case CodeLanguage::kRuby:
+      return begins(text, {"rubocop:", ":nodoc:", ":doc:", ":stopdoc:",
+                           ":startdoc:", ":nocov:"});
+    case CodeLanguage::kGo: {
+      // "//go:nosplit" by go/ast's isDirective, "// +build linux" and the like.
+      size_t word = 0;
+      const auto is_lower_or_digit = [&](size_t at) {
+        return at < line.size() &&
+               (absl::ascii_islower(line[at]) || absl::ascii_isdigit(line[at]));
+      };
+      while (is_lower_or_digit(word)) ++word;
+      return (word > 0 && word < line.size() && line[word] == ':' &&
+              is_lower_or_digit(word + 1)) ||
+             (text.size() > 1 && text[0] == '+' &&
+              absl::ascii_isalpha(text[1]));
+    }
+    default:
+      return false;
+  }
+}
+
 // A file's functions, in source order.
 void AddFunctions(const CorpusFile& file, const code::SyntaxTree& tree,
                   const Rules& rules, CorpusCounts* counts,
@@ -149,7 +232,7 @@ void AddFunctions(const CorpusFile& file, const code::SyntaxTree& tree,
 
   for (const code::Function& function : ExtractFunctions(tree)) {
     ++counts->functions;
-    if (function.is_nested) {
+    if (function.is_nested && file.language != CodeLanguage::kJavaScript) {
       leave_out(CorpusFilter::kNested);
       continue;
     }
@@ -161,14 +244,15 @@ void AddFunctions(const CorpusFile& file, const code::SyntaxTree& tree,
       leave_out(CorpusFilter::kConstructor);
       continue;
     }
-    if (function.documentation.empty()) {
+    CorpusFunction record;
+    record.docstring =
+        CleanDocumentation(file.language, function.documentation);
+    if (record.docstring.empty()) {
       leave_out(CorpusFilter::kUndocumented);
       continue;
     }
-    CorpusFunction record;
-    record.docstring = function.documentation;
     record.docstring_tokens =
-        DocumentationTokens(CodeSearchNetSummary(function.documentation));
+        DocumentationTokens(CorpusSummary(record.docstring));
     if (record.docstring_tokens.size() < kMinDocumentationTokens) {
       leave_out(CorpusFilter::kShortDocumentation);
       continue;
@@ -216,7 +300,7 @@ void Keep(const std::vector<bool>& kept, std::vector<CorpusFunction>* list) {
   list->resize(to);
 }
 
-void RemoveDuplicates(CodeLanguage language, CorpusCounts* counts,
+void RemoveDuplicates(const Rules& rules, CorpusCounts* counts,
                       std::vector<CorpusFunction>* list) {
   std::vector<bool> kept(list->size(), true);
   const auto leave_out = [&](size_t i, CorpusFilter filter) {
@@ -232,13 +316,10 @@ void RemoveDuplicates(CodeLanguage language, CorpusCounts* counts,
   }
   Keep(kept, list);
 
-  const std::vector<std::string> literals = code::LiteralTokens(language);
-  const absl::flat_hash_set<std::string> keywords(literals.begin(),
-                                                  literals.end());
   kept.assign(list->size(), true);
   std::vector<std::vector<std::string>> identifiers;
   for (size_t i = 0; i < list->size(); ++i) {
-    std::vector<std::string> own = Identifiers((*list)[i], keywords);
+    std::vector<std::string> own = Identifiers((*list)[i], rules.keywords);
     if (own.size() < kMinIdentifiers) {
       leave_out(i, CorpusFilter::kFewIdentifiers);
     } else {
@@ -349,6 +430,47 @@ std::string CodeSearchNetSummary(absl::string_view documentation) {
     return std::string(documentation.substr(0, blank));
   }
   return std::string(documentation.substr(0, documentation.find('@')));
+}
+
+std::string CorpusSummary(absl::string_view documentation) {
+  const std::string summary = code::FirstParagraph(documentation);
+  // Javadoc's tag, perhaps beside comments of HTML, has no words of its own.
+  std::string words = absl::StrReplaceAll(absl::AsciiStrToLower(summary),
+                                          {{"{@inheritdoc}", ""}});
+  for (size_t begin; (begin = words.find("<!")) != std::string::npos;) {
+    const size_t end = words.find("-->", begin);
+    words.erase(begin, end == std::string::npos ? end : end + 3 - begin);
+  }
+  const bool has_words = std::any_of(words.begin(), words.end(), [](char c) {
+    return absl::ascii_isalnum(c) || (static_cast<uint8_t>(c) & 0x80) != 0;
+  });
+  return has_words ? summary : "";
+}
+
+std::string CleanDocumentation(CodeLanguage language,
+                               absl::string_view documentation) {
+  std::vector<absl::string_view> lines;
+  bool in_call_sequence = false;
+  bool indented = true;
+  for (const absl::string_view line : absl::StrSplit(documentation, '\n')) {
+    const absl::string_view text = absl::StripAsciiWhitespace(line);
+    if (text.empty()) in_call_sequence = false;
+    // RDoc's ":call-seq:" is a paragraph of signatures.
+    if (language == CodeLanguage::kRuby &&
+        (absl::StartsWith(text, ":call-seq:") ||
+         absl::StartsWith(text, "call-seq:"))) {
+      in_call_sequence = true;
+    }
+    if (in_call_sequence || IsDirective(language, line)) continue;
+    lines.push_back(line);
+    indented &= line.empty() || line[0] == ' ';
+  }
+  // Go's directives have no blank behind the "//", so that prose among them
+  // keeps its own.
+  if (indented) {
+    for (absl::string_view& line : lines) absl::ConsumePrefix(&line, " ");
+  }
+  return std::string(absl::StripAsciiWhitespace(absl::StrJoin(lines, "\n")));
 }
 
 std::vector<std::string> DocumentationTokens(absl::string_view text) {
@@ -466,8 +588,14 @@ absl::Status CodeCorpusBuilder::Add(const CorpusFile& file) {
     ++counts.files_not_utf8;
     return absl::OkStatus();
   }
+  // As Python reads text, the authors' parsers too.
+  std::string source =
+      absl::StrReplaceAll(file.content, {{"\r\n", "\n"}, {"\r", "\n"}});
+  code::ParseLimits limits;
+  limits.max_bytes = options_.max_file_bytes;
+  limits.max_seconds = 0;
   const absl::StatusOr<code::SyntaxTree> tree =
-      code::SyntaxTree::Parse(file.language, file.content);
+      code::SyntaxTree::Parse(file.language, std::move(source), limits);
   if (absl::IsResourceExhausted(tree.status())) {
     ++counts.files_too_large;
     return absl::OkStatus();
@@ -482,7 +610,7 @@ CodeCorpus CodeCorpusBuilder::Finish() {
   CodeCorpus corpus;
   for (auto& [language, counts] : counts_) {
     std::vector<CorpusFunction>& list = functions_[language];
-    RemoveDuplicates(language, &counts, &list);
+    RemoveDuplicates(*RulesOf(language), &counts, &list);
     Limit(options_.limit, &counts, &list);
     counts.kept = static_cast<int64_t>(list.size());
     for (CorpusFunction& function : list) {
@@ -509,6 +637,47 @@ nlohmann::json ToJson(const CorpusFunction& function) {
           {"sha", function.sha},
           {"url", function.url},
           {"partition", function.partition}};
+}
+
+std::vector<CodeLanguage> CorpusLanguages() {
+  return {CodeLanguage::kPython, CodeLanguage::kJava, CodeLanguage::kJavaScript,
+          CodeLanguage::kGo,     CodeLanguage::kPhp,  CodeLanguage::kRuby};
+}
+
+absl::Status CheckCorpusFolder(const std::string& folder,
+                               const std::vector<CodeLanguage>& languages) {
+  std::error_code error;
+  if (!std::filesystem::exists(std::filesystem::status(folder, error))) {
+    return absl::OkStatus();
+  }
+  std::filesystem::directory_iterator entries(folder, error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder, ": ", error.message()));
+  }
+  const auto is_one_of = [](const std::vector<CodeLanguage>& list,
+                            const std::string& name) {
+    return std::any_of(list.begin(), list.end(), [&](CodeLanguage language) {
+      return code::LanguageName(language) == name;
+    });
+  };
+  for (const std::filesystem::directory_entry& entry : entries) {
+    const std::string name = entry.path().filename().string();
+    if (name == "manifest.json" || name == "licenses" ||
+        is_one_of(languages, name)) {
+      continue;
+    }
+    if (is_one_of(CorpusLanguages(), name)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          folder, " holds a corpus of ", name,
+          ", which would not be made anew: choose another folder, or make ",
+          name, ", too"));
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder, " holds ", name,
+                     ", which is no part of a corpus: choose a new folder"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status WriteCodeCorpus(const CodeCorpus& corpus,

@@ -1,6 +1,6 @@
 // A corpus of functions with their documentation, by CodeSearchNet's rules
 // (Husain et al. 2019, arXiv 1909.09436, section 2, and the authors'
-// function_parser) and in its schema.
+// function_parser) and in its schema. README.md lists the differences.
 //
 //   CodeCorpusBuilder builder({CodeLanguage::kPython});
 //   for (const CorpusFile& file : files) {
@@ -27,7 +27,7 @@ namespace repro {
 struct CorpusFile {
   code::CodeLanguage language;
   std::string repository;  // "python3-django"
-  std::string path;        // in the repository
+  std::string path;        // in the repository; "test" and "vendor" count here
   std::string content;
   std::string sha;  // of the repository's state: a commit, a package's digest
   std::string url;  // of the file; lines are appended as "#L3-L9"
@@ -50,14 +50,14 @@ nlohmann::json ToJson(const CorpusFunction& function);
 
 // Why a function is left out; each is counted under the first that holds.
 enum class CorpusFilter {
-  kNested,              // inside of another function
+  kNested,              // inside of another function (not for JavaScript)
   kTest,                // "test" in the name
   kConstructor,         // or a method that extends the language (toString)
-  kUndocumented,        // no documentation
+  kUndocumented,        // or nothing but lines for tools (//go:nosplit)
   kShortDocumentation,  // fewer than 3 tokens in its first paragraph
   kShortCode,           // fewer than 3 lines, blank ones and docstring aside
   kDuplicate,           // the same tokens as another
-  kFewIdentifiers,      // fewer than 10, too few to tell duplicates
+  kFewIdentifiers,      // fewer than 10 words, keywords aside
   kNearDuplicate,       // identifiers: Jaccard >= 0.8 as sets, 0.7 as multisets
 };
 inline constexpr int kNumCorpusFilters = 9;
@@ -88,6 +88,9 @@ struct CodeCorpusOptions {
   // Functions of a language that are kept, those with the smallest digests of
   // their url; 0: all.
   int64_t limit = 0;
+  // Larger files are counted under files_too_large. There is no limit on time,
+  // which would make the corpus depend on how busy the machine is.
+  int64_t max_file_bytes = int64_t{64} << 20;
 };
 
 class CodeCorpusBuilder {
@@ -109,8 +112,21 @@ class CodeCorpusBuilder {
   std::map<code::CodeLanguage, CorpusCounts> counts_;
 };
 
-// The documentation up to its first blank line, or else up to its first "@".
+// The authors' first paragraph: the documentation up to its first blank line,
+// or else up to its first "@", so that "Returns a {@link Map}." ends as
+// "Returns a {".
 std::string CodeSearchNetSummary(absl::string_view documentation);
+
+// The corpus' first paragraph: up to the first blank line or the first line
+// that begins with a tag ("@param", ":param"); empty if it has no words, which
+// "{@inheritDoc}" is none of.
+std::string CorpusSummary(absl::string_view documentation);
+
+// The documentation without white space around it and without lines for tools:
+// "go:linkname a b", "eslint-disable-line", "rubocop:disable all", ":nodoc:",
+// and RDoc's paragraphs of ":call-seq:".
+std::string CleanDocumentation(code::CodeLanguage language,
+                               absl::string_view documentation);
 
 // CodeSearchNet's tokens of a documentation: runs of other characters than
 // blanks and ,'"`.():[]=*;>{}+-/\ ; "()", "{}", "[]"; and runs of one of
@@ -127,6 +143,16 @@ std::string CorpusPartition(absl::string_view repository,
 // with a Jaccard similarity of at least 0.8 as sets and 0.7 as multisets.
 std::vector<int64_t> NearDuplicates(
     const std::vector<std::vector<std::string>>& identifiers);
+
+// CodeSearchNet's six.
+std::vector<code::CodeLanguage> CorpusLanguages();
+
+// Whether a corpus of these languages may be written to a folder: it is not
+// there, or holds nothing but a corpus of no other languages. InvalidArgument,
+// with what stands in the way.
+absl::Status CheckCorpusFolder(
+    const std::string& folder,
+    const std::vector<code::CodeLanguage>& languages);
 
 // Writes <out_dir>/<language>/<partition>.jsonl.gz.
 absl::Status WriteCodeCorpus(const CodeCorpus& corpus,

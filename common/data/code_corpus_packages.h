@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,33 +25,47 @@ struct DebianPackage {
   int64_t bytes = 0;
 };
 
-// The packages of Debian 12 that hold much code of a language.
+// The packages of Debian 12 that hold much documented code of a language. One
+// may hold code of several.
 std::vector<std::string> CorpusPackages(code::CodeLanguage language);
 
-// Asks `apt-get --print-uris download`. NotFound: apt knows no such package
-// (perhaps `apt-get update` was never run); Unavailable: there is no apt.
-absl::StatusOr<DebianPackage> FindDebianPackage(const std::string& name);
+// Asks `apt-get --print-uris download` for all of them at once, by name.
+// NotFound: apt does not know one (perhaps `apt-get update` was never run);
+// Unavailable: there is no apt.
+absl::StatusOr<std::map<std::string, DebianPackage>> FindDebianPackages(
+    const std::vector<std::string>& names);
 
 // The output of that command: 'http://…/a_1.0_all.deb' a_1.0_all.deb 123
-// SHA256:… InvalidArgument, with the line, for anything else.
-absl::StatusOr<DebianPackage> ParsePrintUris(absl::string_view output,
-                                             const std::string& name);
+// SHA256:… InvalidArgument for a line of another form, with the line, and for a
+// name that has none.
+absl::StatusOr<std::map<std::string, DebianPackage>> ParsePrintUris(
+    absl::string_view output, const std::vector<std::string>& names);
+
+// The path behind the folder that Debian installs a language's libraries in:
+// "mail/message.rb" for "usr/lib/ruby/vendor_ruby/mail/message.rb". The path
+// itself if it is in none of these.
+std::string PathInSources(absl::string_view path);
 
 // Called with each file of a package; a status that is not OK ends the reading.
 using PackageFile =
     std::function<absl::Status(const std::string& path, std::string content)>;
 
-// The regular files of a .deb that `wanted` names, links left out, paths
-// without a leading "./". A wanted src.zip is opened and its members follow as
-// "…/src.zip/member", each asked for as well. InvalidArgument: not a .deb;
-// DataLoss: damaged; ResourceExhausted: a member beyond 256 MB.
+// Called with each symbolic link of a package, wanted or not.
+using PackageLink =
+    std::function<void(const std::string& path, const std::string& target)>;
+
+// The regular files of a .deb that `wanted` names, paths without a leading
+// "./". A wanted src.zip is opened and its members follow as
+// "…/src.zip/member", each asked for as well. `link` may be null.
+// InvalidArgument: not a .deb; DataLoss: damaged; ResourceExhausted: a member
+// beyond 256 MB.
 absl::Status ReadDebianPackage(
     const std::string& path,
     const std::function<bool(const std::string& path)>& wanted,
-    const PackageFile& file);
+    const PackageFile& file, const PackageLink& link = nullptr);
 
-// The licences that a Debian copyright file names (its "License:" fields),
-// sorted; "see the file" alone if it names none in that form.
+// The licences that a Debian copyright file names (its "License:" fields,
+// behind a "Format:"), sorted; "see the file" alone if it is of another form.
 std::vector<std::string> LicensesOf(absl::string_view copyright);
 
 }  // namespace repro

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <random>
 #include <set>
@@ -16,6 +17,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/data/code_corpus_packages.h"
 #include "common/data/io.h"
 #include "common/data/jsonl.h"
@@ -211,6 +213,71 @@ TEST(CodeCorpusTest, ConstructorsAndExtensionsOfOtherLanguages) {
             2);
 }
 
+// dpu_utils 0.6.1, DuplicateDetector(min_num_tokens_per_document=10).add_file
+// of these tokens, language "python": True with nine words and True, False with
+// nine and None.
+TEST(CodeCorpusTest, TrueAndWordsReservedInPlacesAreIdentifiers) {
+  const auto text = [](const std::string& last) {
+    return absl::StrCat(
+        "def match(type, case):\n    '''Finds it somewhere.'''\n"
+        "    a = type\n    b = case\n    return print(a, ",
+        last, ")\n");
+  };
+  const CodeCorpus corpus =
+      Build({File(CodeLanguage::kPython, "a.py", text("True")),
+             File(CodeLanguage::kPython, "b.py", text("None"))});
+  ASSERT_EQ(corpus.functions.size(), 1);
+  EXPECT_EQ(corpus.functions[0].path, "a.py");
+  EXPECT_EQ(LeftOut(corpus.counts.at(CodeLanguage::kPython),
+                    CorpusFilter::kFewIdentifiers),
+            1);
+}
+
+// The authors take JavaScript's functions at any depth, other languages' at the
+// top and in classes.
+TEST(CodeCorpusTest, FunctionsInFunctionsCountInJavaScriptAlone) {
+  const CodeCorpus corpus = Build(
+      {File(CodeLanguage::kJavaScript, "a.js",
+            "function outer(one, two, three) {\n"
+            "  /** Adds all the numbers. */\n"
+            "  function inner(four, five, six) {\n"
+            "    const sum = one + two + three;\n"
+            "    return sum + four + five + six;\n  }\n"
+            "  return inner;\n}\n"),
+       File(CodeLanguage::kPhp, "a.php",
+            "<?php\nfunction outer() {\n  /** Adds all the numbers. */\n"
+            "  function inner($a, $b, $c, $d, $e) {\n"
+            "    $f = $a + $b + $c;\n    return $f + $d + $e;\n  }\n}\n")});
+  EXPECT_THAT(Names(corpus), ElementsAre("outer.inner"));
+  EXPECT_EQ(
+      LeftOut(corpus.counts.at(CodeLanguage::kPhp), CorpusFilter::kNested), 1);
+}
+
+TEST(CodeCorpusTest, LinesEndAlike) {
+  const std::string text = PythonFunction("alpha", "'Adds two numbers.'");
+  const CodeCorpus corpus = Build({File(CodeLanguage::kPython, "a.py", text)});
+  const CodeCorpus other =
+      Build({File(CodeLanguage::kPython, "a.py",
+                  absl::StrReplaceAll(text, {{"\n", "\r\n"}}))});
+  ASSERT_EQ(corpus.functions.size(), 1);
+  ASSERT_EQ(other.functions.size(), 1);
+  EXPECT_EQ(ToJson(corpus.functions[0]), ToJson(other.functions[0]));
+}
+
+TEST(CodeCorpusTest, LargeFilesAreCounted) {
+  CodeCorpusOptions options;
+  options.max_file_bytes = 20;
+  CodeCorpusBuilder builder(options);
+  EXPECT_TRUE(
+      builder.Add(File(CodeLanguage::kPython, "a.py", std::string(21, '#')))
+          .ok());
+  EXPECT_TRUE(
+      builder.Add(File(CodeLanguage::kPython, "b.py", std::string(20, '#')))
+          .ok());
+  EXPECT_EQ(builder.Finish().counts.at(CodeLanguage::kPython).files_too_large,
+            1);
+}
+
 TEST(CodeCorpusTest, BrokenFilesAreNoErrors) {
   const CodeCorpus corpus =
       Build({File(CodeLanguage::kPython, "a.py", "def f(:\n  ((("),
@@ -244,6 +311,41 @@ TEST(CodeSearchNetSummaryTest, EndsAtABlankLineOrElseAtAnAt) {
   EXPECT_EQ(CodeSearchNetSummary("First @param x"), "First ");
   EXPECT_EQ(CodeSearchNetSummary("a@b\n\nc"), "a@b");
   EXPECT_EQ(CodeSearchNetSummary(""), "");
+}
+
+TEST(CorpusSummaryTest, IsTheFirstParagraphUpToTags) {
+  EXPECT_EQ(CorpusSummary("First.\n\nSecond."), "First.");
+  EXPECT_EQ(CorpusSummary("Returns a {@link Map}\nor null.\n@return it"),
+            "Returns a {@link Map}\nor null.");
+  EXPECT_EQ(CorpusSummary("@param int $a\n\n@return int"), "");
+  EXPECT_EQ(CorpusSummary("{@inheritdoc}\n\n@deprecated since 2"), "");
+  EXPECT_EQ(CorpusSummary("{@inheritDoc} <!-- workaround -->."), "");
+  EXPECT_EQ(CorpusSummary("{@inheritDoc}\nAlso closes it."),
+            "{@inheritDoc}\nAlso closes it.");
+  EXPECT_EQ(CorpusSummary("\u4e16"), "\u4e16");
+  EXPECT_EQ(CorpusSummary("<!"), "");
+}
+
+TEST(CleanDocumentationTest, LeavesOutLinesForTools) {
+  EXPECT_EQ(CleanDocumentation(CodeLanguage::kPython, " Adds.\n   "), "Adds.");
+  EXPECT_EQ(CleanDocumentation(CodeLanguage::kGo, "go:nosplit"), "");
+  EXPECT_EQ(CleanDocumentation(
+                CodeLanguage::kGo,
+                " Adds: two\n  numbers.\n\ngo:linkname add runtime.add"),
+            "Adds: two\n numbers.");
+  EXPECT_EQ(CleanDocumentation(CodeLanguage::kGo,
+                               "See http://a.\n+checklocksignore\n+ 1"),
+            "See http://a.\n+ 1");
+  EXPECT_EQ(CleanDocumentation(CodeLanguage::kJavaScript,
+                               "eslint-disable-next-line no-undef\nAdds."),
+            "Adds.");
+  EXPECT_EQ(CleanDocumentation(CodeLanguage::kRuby,
+                               ":call-seq:\n  add(a) -> b\n\nAdds.\n:nodoc:"),
+            "Adds.");
+  EXPECT_EQ(CleanDocumentation(CodeLanguage::kRuby,
+                               "Adds.\nrubocop:disable Metrics/AbcSize"),
+            "Adds.");
+  EXPECT_EQ(CleanDocumentation(CodeLanguage::kPhp, "phpcs:ignore A.B"), "");
 }
 
 // The authors' DOCSTRING_REGEX_TOKENIZER by Python's re:
@@ -370,35 +472,84 @@ TEST(WriteCodeCorpusTest, WritesTheSchema) {
   EXPECT_EQ(records, 1);
 }
 
+TEST(CheckCorpusFolderTest, RefusesWhatItWouldMixWith) {
+  const std::string dir = absl::StrCat(testing::TempDir(), "/check");
+  const std::vector<CodeLanguage> python = {CodeLanguage::kPython};
+  EXPECT_TRUE(CheckCorpusFolder(dir, python).ok());
+  for (const char* folder : {"python", "licenses"}) {
+    std::filesystem::create_directories(absl::StrCat(dir, "/", folder));
+  }
+  ASSERT_TRUE(WriteFileAtomically(dir + "/manifest.json", "{}").ok());
+  EXPECT_TRUE(CheckCorpusFolder(dir, python).ok());
+  EXPECT_THAT(
+      CheckCorpusFolder(dir, {CodeLanguage::kGo}).message(),
+      HasSubstr("holds a corpus of python, which would not be made anew"));
+  ASSERT_TRUE(WriteFileAtomically(dir + "/thesis.tex", "...").ok());
+  EXPECT_THAT(CheckCorpusFolder(dir, python).message(),
+              HasSubstr("holds thesis.tex, which is no part of a corpus"));
+  EXPECT_THAT(CheckCorpusFolder(dir + "/thesis.tex", python).message(),
+              HasSubstr("Not a directory"));
+}
+
 TEST(ParsePrintUrisTest, ReadsWhatAptPrints) {
   const std::string digest(64, 'a');
-  const auto package = ParsePrintUris(
-      absl::StrCat("Notice: something\n'http://host/pool/r/ruby-rails_6.1_all."
-                   "deb' ruby-rails_2%3a6.1.7_all.deb 26788 SHA256:",
-                   digest, "\n"),
-      "ruby-rails");
-  ASSERT_TRUE(package.ok()) << package.status();
-  EXPECT_EQ(package->url, "http://host/pool/r/ruby-rails_6.1_all.deb");
-  EXPECT_EQ(package->version, "2:6.1.7");
-  EXPECT_EQ(package->bytes, 26788);
-  EXPECT_EQ(package->sha256, digest);
+  const std::string output = absl::StrCat(
+      "Notice: something\n'http://host/pool/r/ruby-rails_6.1_all.deb' "
+      "ruby-rails_2%3a6.1.7_all.deb 26788 SHA256:",
+      digest, "\n'http://host/pool/a_1_all.deb' a_1_all.deb 5 SHA256:", digest,
+      "\n");
+  const auto packages = ParsePrintUris(output, {"a", "ruby-rails"});
+  ASSERT_TRUE(packages.ok()) << packages.status();
+  EXPECT_EQ(packages->size(), 2);
+  const DebianPackage& package = packages->at("ruby-rails");
+  EXPECT_EQ(package.name, "ruby-rails");
+  EXPECT_EQ(package.url, "http://host/pool/r/ruby-rails_6.1_all.deb");
+  EXPECT_EQ(package.version, "2:6.1.7");
+  EXPECT_EQ(package.bytes, 26788);
+  EXPECT_EQ(package.sha256, digest);
+  EXPECT_EQ(packages->at("a").version, "1");
+  EXPECT_THAT(ParsePrintUris(output, {"a", "b"}).status().message(),
+              HasSubstr("download b printed no URL"));
   for (const std::string bad :
        {"", "nothing", "'http://host/a.deb' a_1_all.deb 5 MD5:abc",
         "'http://host/a.deb' a_1_all.deb x SHA256:abc",
         "'http://host/a.deb'"}) {
-    EXPECT_EQ(ParsePrintUris(bad, "a").status().code(),
+    EXPECT_EQ(ParsePrintUris(bad, {"a"}).status().code(),
               absl::StatusCode::kInvalidArgument)
         << bad;
   }
-  EXPECT_EQ(FindDebianPackage("--option").status().code(),
+  EXPECT_EQ(FindDebianPackages({"a", "--option"}).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST(CorpusPackagesTest, NamesEachOnce) {
+  for (const CodeLanguage language : CorpusLanguages()) {
+    const std::vector<std::string> names = CorpusPackages(language);
+    EXPECT_FALSE(names.empty()) << code::LanguageName(language);
+    EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(),
+              names.size())
+        << code::LanguageName(language);
+  }
+  EXPECT_THAT(CorpusPackages(CodeLanguage::kC), IsEmpty());
+}
+
+// "vendor" in a path means code of others, but Debian has all of Ruby there.
+TEST(PathInSourcesTest, LeavesOutTheFolderOfInstallation) {
+  EXPECT_EQ(PathInSources("usr/lib/ruby/vendor_ruby/mail/message.rb"),
+            "mail/message.rb");
+  EXPECT_EQ(PathInSources("usr/lib/python3/dist-packages/numpy/ma/core.py"),
+            "numpy/ma/core.py");
+  EXPECT_EQ(PathInSources("usr/share/mediawiki/vendor/a.php"),
+            "mediawiki/vendor/a.php");
+  EXPECT_EQ(PathInSources("etc/a.rb"), "etc/a.rb");
 }
 
 using Members = std::vector<std::pair<std::string, std::string>>;
 
 std::string MakeArchive(const Members& members,
                         int (*set_format)(struct archive*),
-                        int (*add_filter)(struct archive*)) {
+                        int (*add_filter)(struct archive*),
+                        const Members& links = {}) {
   std::string bytes(1 << 20, '\0');
   size_t used = 0;
   struct archive* writer = archive_write_new();
@@ -418,6 +569,14 @@ std::string MakeArchive(const Members& members,
     archive_write_data(writer, content.data(), content.size());
     archive_entry_free(entry);
   }
+  for (const auto& [name, target] : links) {
+    struct archive_entry* entry = archive_entry_new();
+    archive_entry_set_pathname(entry, name.c_str());
+    archive_entry_set_filetype(entry, AE_IFLNK);
+    archive_entry_set_symlink(entry, target.c_str());
+    EXPECT_EQ(archive_write_header(writer, entry), ARCHIVE_OK);
+    archive_entry_free(entry);
+  }
   archive_write_close(writer);
   bytes.resize(used);
   return bytes;
@@ -431,7 +590,8 @@ TEST(ReadDebianPackageTest, ReadsFilesAndSrcZip) {
       {{"./usr/lib/a.py", "a = 1"},
        {"./usr/lib/src.zip", zip},
        {"./usr/share/doc/p/copyright", "License: MIT\n"}},
-      archive_write_set_format_pax_restricted, archive_write_add_filter_xz);
+      archive_write_set_format_pax_restricted, archive_write_add_filter_xz,
+      {{"./usr/share/doc/q", "p"}, {"./usr/lib/b.py", "a.py"}});
   const std::string deb =
       MakeArchive({{"debian-binary", "2.0\n"},
                    {"control.tar.xz", "ignored"},
@@ -447,8 +607,14 @@ TEST(ReadDebianPackageTest, ReadsFilesAndSrcZip) {
     files[name] = std::move(content);
     return absl::OkStatus();
   };
-  const absl::Status status = ReadDebianPackage(path, wanted, keep);
+  std::map<std::string, std::string> links;
+  const absl::Status status = ReadDebianPackage(
+      path, wanted, keep, [&](const std::string& name, const std::string& to) {
+        links[name] = to;
+      });
   ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(links, (std::map<std::string, std::string>{
+                       {"usr/lib/b.py", "a.py"}, {"usr/share/doc/q", "p"}}));
   EXPECT_EQ(files, (std::map<std::string, std::string>{
                        {"usr/lib/a.py", "a = 1"},
                        {"usr/lib/src.zip/java/A.java", "class A {}"},
@@ -464,10 +630,15 @@ TEST(ReadDebianPackageTest, ReadsFilesAndSrcZip) {
 }
 
 TEST(LicensesOfTest, NamesEachOnce) {
-  EXPECT_THAT(LicensesOf("Files: *\nLicense: MIT\n text\nLicense: BSD-3\n"
+  EXPECT_THAT(LicensesOf("Format: https://host/1.0/\nFiles: *\n"
+                         "License: MIT\n text\nLicense: BSD-3\n"
                          "License: MIT\nLicense:\n"),
               ElementsAre("BSD-3", "MIT"));
   EXPECT_THAT(LicensesOf("It is free."), ElementsAre("see the file"));
+  // As in Python's.
+  EXPECT_THAT(LicensesOf("Copyright: he.\nLicense: By using this software you "
+                         "agree.\n"),
+              ElementsAre("see the file"));
 }
 
 }  // namespace
