@@ -19,7 +19,6 @@ namespace repro::exec {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 const Sandbox& TheSandbox() {
   static const auto* sandbox = new absl::StatusOr<Sandbox>(Sandbox::Create());

@@ -26,7 +26,7 @@ absl::StatusOr<lm::StateFactory> Factory(const lm::LanguageModel& model,
                                          const RecallOptions& options,
                                          const std::string& policy,
                                          uint64_t seed) {
-  const lm::ModelConfig config = model.config();
+  const lm::ModelConfig& config = model.config();
   const c10::Device device = model.device();
   const at::ScalarType dtype = model.dtype();
   if (policy == "dense") {
