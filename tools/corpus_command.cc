@@ -265,9 +265,12 @@ std::string Some(const std::vector<std::string>& names) {
       names.size() - kShown, " more");
 }
 
-void PrintTables(const Counts& counts_of,
+void PrintTables(Format format, const Counts& counts_of,
                  const std::map<code::CodeLanguage, double>& seconds,
                  const std::vector<ReadPackage>& packages) {
+  const auto text = [&](const TextTable& table) {
+    return format == Format::kMarkdown ? table.ToMarkdown() : table.ToText();
+  };
   TextTable sources(
       {"language", "package", "version", "files", "kept", "licences"});
   for (const ReadPackage& read : packages) {
@@ -275,7 +278,7 @@ void PrintTables(const Counts& counts_of,
                     absl::StrCat(read.files), absl::StrCat(read.kept),
                     Some(read.licenses)});
   }
-  std::cout << sources.ToText() << "\n";
+  std::cout << text(sources) << "\n";
   std::vector<std::string> header = {""};
   std::vector<std::vector<std::string>> rows;
   for (const auto& [language, counts] : counts_of) {
@@ -292,7 +295,7 @@ void PrintTables(const Counts& counts_of,
   }
   TextTable table(header);
   for (std::vector<std::string>& row : rows) table.AddRow(std::move(row));
-  std::cout << table.ToText() << "\nmade on "
+  std::cout << text(table) << "\nmade on "
             << absl::FormatTime("%Y-%m-%d", absl::Now(), absl::UTCTimeZone())
             << "\n";
 }
@@ -388,7 +391,7 @@ absl::StatusOr<int> CorpusCommand(const CorpusCommandOptions& options,
   if (format == Format::kJson) {
     std::cout << manifest;
   } else {
-    PrintTables(counts, seconds, packages);
+    PrintTables(format, counts, seconds, packages);
   }
   return kExitOk;
 }

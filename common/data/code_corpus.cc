@@ -407,15 +407,9 @@ bool AreSimilar(const Bag& a, const Bag& b) {
 
 const char* CorpusFilterName(CorpusFilter filter) {
   static constexpr const char* kNames[kNumCorpusFilters] = {
-      "nested",
-      "test",
-      "constructor",
-      "undocumented",
-      "short_documentation",
-      "short_code",
-      "duplicate",
-      "few_identifiers",
-      "near_duplicate"};
+      "nested",       "named_test",          "constructor",
+      "undocumented", "short_documentation", "short_code",
+      "duplicate",    "few_identifiers",     "near_duplicate"};
   return kNames[static_cast<int>(filter)];
 }
 

@@ -61,7 +61,7 @@ enum class CorpusFilter {
   kNearDuplicate,       // identifiers: Jaccard >= 0.8 as sets, 0.7 as multisets
 };
 inline constexpr int kNumCorpusFilters = 9;
-// "nested", "test", ...
+// "nested", "named_test", ...; none is the name of a partition.
 const char* CorpusFilterName(CorpusFilter filter);
 
 // Of one language.

@@ -253,6 +253,16 @@ TEST(CodeCorpusTest, FunctionsInFunctionsCountInJavaScriptAlone) {
       LeftOut(corpus.counts.at(CodeLanguage::kPhp), CorpusFilter::kNested), 1);
 }
 
+// They share a table and an object of JSON.
+TEST(CodeCorpusTest, FiltersAreNotCalledAsPartitions) {
+  std::set<std::string> names = {"train", "valid", "test", "kept"};
+  for (int i = 0; i < kNumCorpusFilters; ++i) {
+    EXPECT_TRUE(
+        names.insert(CorpusFilterName(static_cast<CorpusFilter>(i))).second)
+        << CorpusFilterName(static_cast<CorpusFilter>(i));
+  }
+}
+
 TEST(CodeCorpusTest, LinesEndAlike) {
   const std::string text = PythonFunction("alpha", "'Adds two numbers.'");
   const CodeCorpus corpus = Build({File(CodeLanguage::kPython, "a.py", text)});
