@@ -6,6 +6,7 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -182,7 +183,9 @@ class PackageReader {
   absl::StatusOr<std::string> Copyright(const std::string& name,
                                         std::string other) {
     for (int links = 0; links < 8 && !other.empty(); ++links) {
-      REPRO_RETURN_IF_ERROR(Find({other}));
+      const auto known = copyrights_.find(other);
+      if (known != copyrights_.end()) return known->second;
+      if (packages_.count(other) == 0) REPRO_RETURN_IF_ERROR(Find({other}));
       REPRO_ASSIGN_OR_RETURN(const std::string deb, Fetch(packages_.at(other)));
       std::string copyright, next;
       REPRO_RETURN_IF_ERROR(ReadDebianPackage(
@@ -329,15 +332,12 @@ absl::StatusOr<int> CorpusCommand(const CorpusCommandOptions& options,
                   languages.end());
   REPRO_RETURN_IF_ERROR(CheckCorpusFolder(options.out_dir, languages));
   PackageReader reader(options);
-  std::vector<std::string> names;
+  std::set<std::string> names;
   for (const code::CodeLanguage language : languages) {
-    for (const std::string& name : CorpusPackages(language)) {
-      names.push_back(name);
-    }
+    const std::vector<std::string> of_language = CorpusPackages(language);
+    names.insert(of_language.begin(), of_language.end());
   }
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  REPRO_RETURN_IF_ERROR(reader.Find(names));
+  REPRO_RETURN_IF_ERROR(reader.Find({names.begin(), names.end()}));
   std::error_code error;
   std::filesystem::create_directories(options.out_dir + "/licenses", error);
   if (error) {

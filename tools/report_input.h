@@ -9,8 +9,8 @@ namespace repro {
 
 // All papers of this program and all results that there are: the newest of
 // `out_dir` first, then those that are recorded with the project, and last its
-// baselines. Files that
-// cannot be read are named on stderr and left out. There is no history.
+// baselines. Files that cannot be read are named on stderr and left out. There
+// is no history.
 ReportInput GatherReportInput(const std::string& out_dir);
 
 }  // namespace repro

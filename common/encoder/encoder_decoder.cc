@@ -103,36 +103,23 @@ class Block : public Module {
     ffn_ = AddModule<FeedForward>("ffn", config, init, generator);
   }
 
-  // The keys and values of `states` for the decoder's second attention.
-  at::Tensor CrossKeys(const at::Tensor& states) const {
-    return cross_->Keys(states);
-  }
-  at::Tensor CrossValues(const at::Tensor& states) const {
-    return cross_->Values(states);
+  // Of `states`, for the decoder's second attention.
+  KeyValues Cross(const at::Tensor& states) const {
+    return cross_->Project(states);
   }
 
-  // x: [batch, len, dim]. past_keys and past_values, if given, hold earlier
-  // positions' and receive those of x. cross_keys: undefined in the encoder.
+  // x: [batch, len, dim]. past, if given, holds earlier positions' and receives
+  // those of x. cross: undefined in the encoder.
   at::Tensor Forward(const at::Tensor& x, const ScoreMask& mask,
-                     at::Tensor* past_keys, at::Tensor* past_values,
-                     const at::Tensor& cross_keys,
-                     const at::Tensor& cross_values,
+                     KeyValues* past, const KeyValues& cross,
                      const ScoreMask& cross_mask) const {
     const at::Tensor normed = attention_norm_->Forward(x);
-    at::Tensor keys = attention_->Keys(normed);
-    at::Tensor values = attention_->Values(normed);
-    if (past_keys != nullptr) {
-      if (past_keys->defined()) {
-        keys = at::cat({*past_keys, keys}, 2);
-        values = at::cat({*past_values, values}, 2);
-      }
-      *past_keys = keys;
-      *past_values = values;
-    }
-    at::Tensor h = x + Drop(attention_->Attend(normed, keys, values, mask));
+    KeyValues own;
+    KeyValues* all = past == nullptr ? &own : past;
+    attention_->Append(normed, all);
+    at::Tensor h = x + Drop(attention_->Attend(normed, *all, mask));
     if (cross_ != nullptr) {
-      h = h + Drop(cross_->Attend(cross_norm_->Forward(h), cross_keys,
-                                  cross_values, cross_mask));
+      h = h + Drop(cross_->Attend(cross_norm_->Forward(h), cross, cross_mask));
     }
     return h + Drop(ffn_->Forward(ffn_norm_->Forward(h)));
   }
@@ -189,15 +176,16 @@ EncoderDecoderConfig EncoderDecoderConfig::Large(int64_t vocab_size) {
 // What decoding keeps of earlier positions and of the source, one a layer:
 // [rows, heads, length, head_dim].
 struct EncoderDecoder::Cache {
-  std::vector<at::Tensor> keys, values;
-  std::vector<at::Tensor> cross_keys, cross_values;
+  std::vector<KeyValues> own, cross;
   int64_t length = 0;
 
   // Row i becomes what row rows[i] was. The source's stay: rows move within
   // their source.
   void Reorder(const at::Tensor& rows) {
-    for (at::Tensor& x : keys) x = x.index_select(0, rows);
-    for (at::Tensor& x : values) x = x.index_select(0, rows);
+    for (KeyValues& of_layer : own) {
+      of_layer = {of_layer.keys.index_select(0, rows),
+                  of_layer.values.index_select(0, rows)};
+    }
   }
 };
 
@@ -238,17 +226,13 @@ class EncoderDecoder::Stack : public Module {
     }
     at::Tensor h = Drop(x);
     for (int64_t i = 0; i < num_layers(); ++i) {
-      at::Tensor cross_keys, cross_values;
+      KeyValues cross;
       if (decoder_) {
-        cross_keys = cache == nullptr ? blocks_[i]->CrossKeys(states)
-                                      : cache->cross_keys[i];
-        cross_values = cache == nullptr ? blocks_[i]->CrossValues(states)
-                                        : cache->cross_values[i];
+        cross = cache == nullptr ? blocks_[i]->Cross(states) : cache->cross[i];
       }
       h = blocks_[i]->Forward(h, score_mask,
-                              cache == nullptr ? nullptr : &cache->keys[i],
-                              cache == nullptr ? nullptr : &cache->values[i],
-                              cross_keys, cross_values, cross_mask);
+                              cache == nullptr ? nullptr : &cache->own[i],
+                              cross, cross_mask);
     }
     return Drop(norm_->Forward(h));
   }
@@ -362,14 +346,11 @@ std::vector<Generated> EncoderDecoder::Generate(
   const int64_t rows = batch * beams;
   const at::Tensor states = Encode(tokens, mask);
   Cache cache;
-  cache.keys.resize(decoder_->num_layers());
-  cache.values.resize(decoder_->num_layers());
+  cache.own.resize(decoder_->num_layers());
   for (int64_t i = 0; i < decoder_->num_layers(); ++i) {
-    const Block& block = decoder_->block(i);
-    cache.cross_keys.push_back(
-        block.CrossKeys(states).repeat_interleave(beams, 0));
-    cache.cross_values.push_back(
-        block.CrossValues(states).repeat_interleave(beams, 0));
+    const KeyValues cross = decoder_->block(i).Cross(states);
+    cache.cross.push_back({cross.keys.repeat_interleave(beams, 0),
+                           cross.values.repeat_interleave(beams, 0)});
   }
   const at::Tensor source_mask =
       mask.defined() ? mask.repeat_interleave(beams, 0) : mask;

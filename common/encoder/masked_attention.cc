@@ -1,6 +1,7 @@
 #include "common/encoder/masked_attention.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
@@ -111,17 +112,22 @@ MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionConfig& config,
                 1 / std::sqrt(static_cast<double>(inner)));
 }
 
-at::Tensor MultiHeadAttention::Keys(const at::Tensor& x) const {
-  return SplitHeads(key_->Forward(x), config_.num_heads);
+KeyValues MultiHeadAttention::Project(const at::Tensor& x) const {
+  return {SplitHeads(key_->Forward(x), config_.num_heads),
+          SplitHeads(value_->Forward(x), config_.num_heads)};
 }
 
-at::Tensor MultiHeadAttention::Values(const at::Tensor& x) const {
-  return SplitHeads(value_->Forward(x), config_.num_heads);
+void MultiHeadAttention::Append(const at::Tensor& x, KeyValues* all) const {
+  KeyValues more = Project(x);
+  if (all->keys.defined()) {
+    more = {at::cat({all->keys, more.keys}, 2),
+            at::cat({all->values, more.values}, 2)};
+  }
+  *all = std::move(more);
 }
 
 at::Tensor MultiHeadAttention::Attend(const at::Tensor& target,
-                                      const at::Tensor& keys,
-                                      const at::Tensor& values,
+                                      const KeyValues& source,
                                       const ScoreMask& mask,
                                       at::Tensor* map) const {
   MaskedAttentionOptions options;
@@ -133,8 +139,8 @@ at::Tensor MultiHeadAttention::Attend(const at::Tensor& target,
   options.generator = generator_;
   options.map = map;
   const at::Tensor q = SplitHeads(query_->Forward(target), config_.num_heads);
-  return output_->Forward(
-      MergeHeads(MaskedAttention(q, keys, values, mask, options)));
+  return output_->Forward(MergeHeads(
+      MaskedAttention(q, source.keys, source.values, mask, options)));
 }
 
 at::Tensor MultiHeadAttention::Forward(const at::Tensor& target,
@@ -144,7 +150,7 @@ at::Tensor MultiHeadAttention::Forward(const at::Tensor& target,
   ShapeChecker check;
   check(target, {"batch", "target_len", config_.dim}, "target");
   check(source, {"batch", "source_len", config_.dim}, "source");
-  return Attend(target, Keys(source), Values(source), mask, map);
+  return Attend(target, Project(source), mask, map);
 }
 
 }  // namespace repro::encoder

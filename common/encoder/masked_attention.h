@@ -47,6 +47,11 @@ at::Tensor MaskedAttention(const at::Tensor& q, const at::Tensor& k,
                            const at::Tensor& v, const ScoreMask& mask,
                            const MaskedAttentionOptions& options);
 
+// Of the tokens that may be attended to: [batch, heads, length, head_dim].
+struct KeyValues {
+  at::Tensor keys, values;
+};
+
 struct MultiHeadAttentionConfig {
   int64_t dim = 0;
   int64_t num_heads = 0;
@@ -72,13 +77,12 @@ class MultiHeadAttention : public Module {
   at::Tensor Forward(const at::Tensor& target, const at::Tensor& source,
                      const ScoreMask& mask, at::Tensor* map = nullptr) const;
 
-  // The parts of Forward, for caches: x [batch, len, dim] as heads
-  // [batch, heads, len, head_dim].
-  at::Tensor Keys(const at::Tensor& x) const;
-  at::Tensor Values(const at::Tensor& x) const;
-  at::Tensor Attend(const at::Tensor& target, const at::Tensor& keys,
-                    const at::Tensor& values, const ScoreMask& mask,
-                    at::Tensor* map = nullptr) const;
+  // The parts of Forward, for caches. x: [batch, len, dim].
+  KeyValues Project(const at::Tensor& x) const;
+  // Puts those of x behind those of `all`, which may be undefined.
+  void Append(const at::Tensor& x, KeyValues* all) const;
+  at::Tensor Attend(const at::Tensor& target, const KeyValues& source,
+                    const ScoreMask& mask, at::Tensor* map = nullptr) const;
 
  private:
   MultiHeadAttentionConfig config_;

@@ -114,21 +114,18 @@ absl::StatusOr<Recall> MeasureRecall(
     const std::function<absl::StatusOr<lm::StateFactory>(const Sequences&)>&
         factory_of,
     const ReadingOptions& reading) {
-  double questions = 0, exact = 0, tokens = 0, nats = 0;
+  RecallCell all;
   for (const Sequences& sequences : tasks) {
     REPRO_ASSIGN_OR_RETURN(const lm::StateFactory factory,
                            factory_of(sequences));
     REPRO_ASSIGN_OR_RETURN(const std::vector<Answer> answers,
                            AnswerQuestions(model, factory, sequences, reading));
-    for (const Answer& answer : answers) {
-      ++questions;
-      exact += answer.exact();
-      tokens += static_cast<double>(answer.tokens);
-      nats += answer.nats;
-    }
+    all.answers.insert(all.answers.end(), answers.begin(), answers.end());
   }
-  if (questions == 0) return absl::InvalidArgumentError("recall: no questions");
-  return Recall{100 * exact / questions, nats / tokens};
+  if (all.answers.empty()) {
+    return absl::InvalidArgumentError("recall: no questions");
+  }
+  return Recall{100 * all.accuracy(), all.nats()};
 }
 
 double RecallCell::accuracy() const {

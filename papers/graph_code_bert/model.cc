@@ -160,10 +160,9 @@ at::Tensor CloneHead::Forward(const at::Tensor& first,
   return head_->Forward(at::cat({first.select(1, 0), second.select(1, 0)}, -1));
 }
 
-// What a layer keeps of what was said and of the source: [batch, heads, length,
-// head_dim].
+// What a layer keeps of what was said and of the source.
 struct DecoderCache {
-  at::Tensor keys, values, cross_keys, cross_values;
+  encoder::KeyValues said, source;
 };
 
 // x = norm(x + SelfAttention(x)); x = norm(x + Attention(x, states));
@@ -189,23 +188,17 @@ class DecoderLayer : public Module {
   }
 
   DecoderCache Start(const at::Tensor& states) const {
-    return {{}, {}, cross_->Keys(states), cross_->Values(states)};
+    return {{}, cross_->Project(states)};
   }
 
   // x: [batch, length, dim], what follows that of the cache, which grows by it.
   at::Tensor Forward(at::Tensor x, const encoder::ScoreMask& causal,
                      const encoder::ScoreMask& source_mask,
                      DecoderCache* cache) const {
-    const auto append = [](const at::Tensor& more, at::Tensor* all) {
-      *all = all->defined() ? at::cat({*all, more}, 2) : more;
-    };
-    append(self_->Keys(x), &cache->keys);
-    append(self_->Values(x), &cache->values);
-    x = self_norm_->Forward(
-        x + Drop(self_->Attend(x, cache->keys, cache->values, causal)));
+    self_->Append(x, &cache->said);
+    x = self_norm_->Forward(x + Drop(self_->Attend(x, cache->said, causal)));
     x = cross_norm_->Forward(
-        x + Drop(cross_->Attend(x, cache->cross_keys, cache->cross_values,
-                                source_mask)));
+        x + Drop(cross_->Attend(x, cache->source, source_mask)));
     return ffn_norm_->Forward(x +
                               Drop(down_->Forward(at::gelu(up_->Forward(x)))));
   }
@@ -247,18 +240,21 @@ at::Tensor GenerationHead::Extend(const at::Tensor& targets,
                                   const encoder::ScoreMask& source_mask,
                                   const at::Tensor& word_embedding,
                                   std::vector<DecoderCache>* caches) const {
-  const int64_t past =
-      caches->front().keys.defined() ? caches->front().keys.size(2) : 0;
+  const at::Tensor& said = caches->front().said.keys;
+  const int64_t past = said.defined() ? said.size(2) : 0;
   const int64_t length = targets.size(1);
   TORCH_CHECK(past + length <= config_.max_positions,
               "targets: ", past + length, " tokens, and the decoder has ",
               config_.max_positions, " positions");
   at::Tensor x = at::embedding(word_embedding, targets) +
                  position_embedding_.slice(0, past, past + length);
-  const encoder::ScoreMask causal = encoder::MakeScoreMask(
-      at::ones({1, length, past + length}, x.options().dtype(at::kBool))
-          .tril(past),
-      /*bias=*/{}, 1, length, past + length, x.options());
+  encoder::ScoreMask causal;
+  if (length > 1) {  // one token may attend to all before it
+    causal = encoder::MakeScoreMask(
+        at::ones({1, length, past + length}, x.options().dtype(at::kBool))
+            .tril(past),
+        /*bias=*/{}, 1, length, past + length, x.options());
+  }
   for (size_t i = 0; i < layers_.size(); ++i) {
     x = layers_[i]->Forward(x, causal, source_mask, &(*caches)[i]);
   }

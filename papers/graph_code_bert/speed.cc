@@ -70,16 +70,13 @@ MaskedAttentionSpeed TimeMaskedAttention(int64_t positions, int64_t batch,
   const at::Tensor q = draw(), k = draw(), v = draw();
   encoder::MaskedAttentionOptions options;
   options.scale = 1 / std::sqrt(static_cast<double>(kHeadDim));
-  const auto prepared = [&](const at::Tensor& with) {
-    return encoder::MakeScoreMask(with, /*bias=*/{}, batch, positions,
-                                  positions, q.options());
-  };
   // As in the encoder, whose layers share one prepared mask.
   const auto time = [&](const at::Tensor& with) {
     return MeasureTime(
         device,
         [&] {
-          const encoder::ScoreMask score_mask = prepared(with);
+          const encoder::ScoreMask score_mask = encoder::MakeScoreMask(
+              with, /*bias=*/{}, batch, positions, positions, q.options());
           for (int64_t layer = 0; layer < kLayers; ++layer) {
             encoder::MaskedAttention(q, k, v, score_mask, options);
           }
