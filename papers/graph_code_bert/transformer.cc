@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -23,6 +24,8 @@ namespace repro::graph_code_bert {
 namespace {
 
 using Sequences = std::vector<std::vector<int32_t>>;
+
+constexpr int64_t kTranslatedAtOnce = 256;
 
 // T5's: <pad> is 0, </s> is 1, which ends each text.
 absl::StatusOr<Sequences> Encode(const std::vector<std::string>& texts,
@@ -132,28 +135,32 @@ absl::StatusOr<std::vector<std::string>> TrainAndTranslate(
   }
 
   model.Train(false);
-  std::vector<std::string> outputs;
+  // Greedy rows do not depend on each other: neighbours in length end together.
   const auto size = static_cast<int64_t>(test_ids.size());
+  std::vector<int64_t> order(size);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return test_ids[a].size() < test_ids[b].size();
+  });
+  std::vector<std::string> outputs(size);
   encoder::GenerateOptions generation;
   generation.max_length = options.max_length;
-  for (int64_t begin = 0; begin < size; begin += options.batch_size) {
+  for (int64_t begin = 0; begin < size; begin += kTranslatedAtOnce) {
     if (!progress(0.9 + 0.1 * static_cast<double>(begin) /
                             static_cast<double>(size))) {
       return absl::CancelledError("transformer: stopped");
     }
-    std::vector<int64_t> rows;
-    for (int64_t i = begin; i < std::min(size, begin + options.batch_size);
-         ++i) {
-      rows.push_back(i);
-    }
+    const std::vector<int64_t> rows(
+        order.begin() + begin,
+        order.begin() + std::min(size, begin + kTranslatedAtOnce));
     const auto source = encoder::PadSequences(test_ids, rows, 0, 0);
-    for (const encoder::Generated& generated : model.Generate(
-             source.tokens.to(device), source.mask.to(device), generation)) {
+    const std::vector<encoder::Generated> generated = model.Generate(
+        source.tokens.to(device), source.mask.to(device), generation);
+    for (size_t i = 0; i < rows.size(); ++i) {
       REPRO_ASSIGN_OR_RETURN(
-          std::string text,
-          tokenizer->Decode(std::vector<int32_t>(generated.tokens.begin(),
-                                                 generated.tokens.end())));
-      outputs.push_back(std::move(text));
+          outputs[rows[i]],
+          tokenizer->Decode(std::vector<int32_t>(generated[i].tokens.begin(),
+                                                 generated[i].tokens.end())));
     }
   }
   return outputs;
