@@ -13,11 +13,13 @@
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 
 #include <limits>
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/encoder/dropout.h"
 #include "common/tensor/check.h"
@@ -150,6 +152,28 @@ class Convolutions : public Module {
   std::vector<at::Tensor> biases_;
 };
 
+namespace {
+
+// cuDNN copies the weights into one piece at every call, and LibTorch warns
+// each time. They are small; the warning would drown a training's progress.
+class CompactionIsKnown : public c10::WarningHandler {
+ public:
+  CompactionIsKnown()
+      : others_(c10::WarningUtils::get_warning_handler()), guard_(this) {}
+
+  void process(const c10::Warning& warning) override {
+    if (!absl::StrContains(warning.msg(), "single contiguous chunk")) {
+      others_->process(warning);
+    }
+  }
+
+ private:
+  c10::WarningHandler* others_;
+  c10::WarningUtils::WarningHandlerGuard guard_;
+};
+
+}  // namespace
+
 // Layers of one direction, from the first token to the last.
 class RecurrentStack : public Module {
  public:
@@ -185,6 +209,7 @@ class RecurrentStack : public Module {
 
   // x: [batch, seq_len, dim] -> [batch, seq_len, units].
   at::Tensor Forward(const at::Tensor& x) const {
+    const CompactionIsKnown quiet;
     at::Tensor h = x;
     const at::Tensor zero = at::zeros({1, x.size(0), units_}, x.options());
     for (const std::vector<at::Tensor>& parameters : layers_) {

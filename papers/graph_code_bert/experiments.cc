@@ -265,7 +265,8 @@ absl::Status Speed(ExperimentRun& run) {
 }
 REPRO_REGISTER_EXPERIMENT("graph_code_bert", "masked_attention_speed", Speed);
 
-absl::Status Pretraining(ExperimentRun& run) {
+absl::Status ComparePretraining(ExperimentRun& run,
+                                const PretrainingOptions& options) {
   REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));
   REPRO_ASSIGN_OR_RETURN(const std::string train_path,
                          run.AssetPath("codetrans_train"));
@@ -275,7 +276,6 @@ absl::Status Pretraining(ExperimentRun& run) {
                          ReadColumns(train_path, {"java", "cs"}));
   REPRO_ASSIGN_OR_RETURN(const Columns test,
                          ReadColumns(test_path, {"java", "cs"}));
-  const PretrainingOptions options;
   REPRO_ASSIGN_OR_RETURN(const PretrainingData data,
                          PreparePretraining(train, test, options));
   std::map<Arm, std::vector<double>> scores;
@@ -321,7 +321,19 @@ absl::Status Pretraining(ExperimentRun& run) {
   }
   return absl::OkStatus();
 }
+
+absl::Status Pretraining(ExperimentRun& run) {
+  return ComparePretraining(run, {});
+}
 REPRO_REGISTER_EXPERIMENT("graph_code_bert", "pretraining", Pretraining);
+
+absl::Status PretrainingScaledProducts(ExperimentRun& run) {
+  PretrainingOptions options;
+  options.scaled_products = true;
+  return ComparePretraining(run, options);
+}
+REPRO_REGISTER_EXPERIMENT("graph_code_bert", "pretraining_scaled_products",
+                          PretrainingScaledProducts);
 
 absl::Status Transformer(ExperimentRun& run) {
   REPRO_ASSIGN_OR_RETURN(const c10::Device device, ParseDevice(run.device()));

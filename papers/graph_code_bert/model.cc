@@ -106,7 +106,8 @@ at::Tensor GraphCodeBert::SearchVectors(const at::Tensor& h) const {
 
 GraphCodeBert::Losses GraphCodeBert::PretrainingLosses(
     const GraphBatch& batch, const std::vector<PairSample>& samples,
-    int32_t mask_id, int32_t first_random_id, at::Generator generator) const {
+    int32_t mask_id, int32_t first_random_id, at::Generator generator,
+    double pair_scale) const {
   encoder::TokenMaskingOptions masking;
   masking.mask_id = mask_id;
   masking.vocab_size = config_.vocab_size;
@@ -134,8 +135,9 @@ GraphCodeBert::Losses GraphCodeBert::PretrainingLosses(
     losses.structure = at::zeros({}, h.options());
   } else {
     losses.structure = encoder::BinaryCrossEntropy(
-        encoder::TokenPairLogits(
-            h, at::tensor(pairs, at::kLong).view({-1, 3}).to(h.device())),
+        pair_scale *
+            encoder::TokenPairLogits(
+                h, at::tensor(pairs, at::kLong).view({-1, 3}).to(h.device())),
         at::tensor(linked, at::kFloat).to(h.options()));
   }
   return losses;

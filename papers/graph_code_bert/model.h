@@ -55,8 +55,9 @@ class GraphCodeBert : public Module {
   at::Tensor SearchVectors(const at::Tensor& h) const;
 
   // Mean cross-entropy of the masked tokens of a batch of `inputs` and, over
-  // their pairs, mean binary cross-entropy of sigmoid(<h_i, h_j>) (equations
-  // 5-8). `samples`: one an input, or empty for no structure objective.
+  // their pairs, mean binary cross-entropy of sigmoid(pair_scale <h_i, h_j>)
+  // (equations 5-8, whose scale is 1). `samples`: one an input, or empty for no
+  // structure objective.
   struct Losses {
     at::Tensor masked_language_model;
     at::Tensor structure;  // 0 without pairs
@@ -64,7 +65,8 @@ class GraphCodeBert : public Module {
   Losses PretrainingLosses(const GraphBatch& batch,
                            const std::vector<PairSample>& samples,
                            int32_t mask_id, int32_t first_random_id,
-                           at::Generator generator) const;
+                           at::Generator generator,
+                           double pair_scale = 1) const;
 
  private:
   encoder::TransformerConfig config_;

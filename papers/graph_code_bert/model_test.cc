@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <string>
 #include <utility>
@@ -144,6 +145,23 @@ TEST(PretrainingLossesTest, NoPairsNoStructureLoss) {
       MakeGraphBatch({&input}, {}, 1, kCpu), {}, 4, 5, MakeGenerator(3));
   EXPECT_EQ(losses.structure.item<double>(), 0);
   EXPECT_GT(losses.masked_language_model.item<double>(), 0);
+}
+
+// Probability 1/2 for every pair.
+TEST(PretrainingLossesTest, ScaleOfThePairs) {
+  const GraphCodeBert model = TinyModel();
+  const GraphInput input = Example();
+  std::mt19937_64 random(4);
+  const PairSample sample = SampleEdges(input, 1, random);
+  ASSERT_FALSE(sample.pairs.empty());
+  const GraphBatch batch = MakeGraphBatch({&input}, {}, 1, kCpu);
+  const auto structure = [&](double scale) {
+    return model
+        .PretrainingLosses(batch, {sample}, 4, 5, MakeGenerator(3), scale)
+        .structure.item<double>();
+  };
+  EXPECT_NEAR(structure(0), std::log(2), 1e-6);
+  EXPECT_GT(std::abs(structure(1) - structure(0.5)), 1e-3);
 }
 
 // One function, learnt by heart: all three losses fall below ln 2 and ln 40. An

@@ -7,6 +7,7 @@
 #include <ATen/ops/matmul.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <random>
@@ -196,6 +197,9 @@ absl::StatusOr<double> RetrievalAfterPretraining(
   model.To(device);
   at::Generator masking = MakeGenerator(seed, kMasking, device);
 
+  const double pair_scale =
+      options.scaled_products ? 1 / std::sqrt(static_cast<double>(options.dim))
+                              : 1;
   const double total =
       static_cast<double>(options.pretraining_steps + options.search_steps);
   const auto step_model = [&](Optimizer* optimizer, const at::Tensor& loss,
@@ -234,9 +238,9 @@ absl::StatusOr<double> RetrievalAfterPretraining(
         masks.push_back(std::move(mask));
       }
     }
-    const GraphCodeBert::Losses losses =
-        model.PretrainingLosses(MakeGraphBatch(inputs, masks, kPadId, device),
-                                samples, kMaskId, kFirstTextId, masking);
+    const GraphCodeBert::Losses losses = model.PretrainingLosses(
+        MakeGraphBatch(inputs, masks, kPadId, device), samples, kMaskId,
+        kFirstTextId, masking, pair_scale);
     step_model(optimizer.get(), losses.masked_language_model + losses.structure,
                RateAt(step, options.pretraining_steps, options.pretraining_rate,
                       options.warmup));

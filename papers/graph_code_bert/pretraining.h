@@ -39,6 +39,8 @@ struct PretrainingOptions {
   int64_t data_flow_length = 64;
   double dropout = 0.1;
   double node_share = 0.2;  // V_s of the structure objectives
+  // Their inner products over sqrt(dim); the paper's are not scaled.
+  bool scaled_products = false;
   int64_t batch_size = 64;
   int64_t pretraining_steps = 1500;
   double pretraining_rate = 5e-4;
