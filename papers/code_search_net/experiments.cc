@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <random>
@@ -342,20 +344,16 @@ struct Scores {
   double documentation = 0, web = 0;
 };
 
-absl::Status Encoders(ExperimentRun& run) {
-  REPRO_ASSIGN_OR_RETURN(const std::string codebase,
-                         run.AssetPath("cosqa_codebase"));
-  REPRO_ASSIGN_OR_RETURN(const std::string dev, run.AssetPath("cosqa_dev"));
-  REPRO_ASSIGN_OR_RETURN(const std::string test, run.AssetPath("cosqa_test"));
-  REPRO_ASSIGN_OR_RETURN(const Cosqa cosqa, ReadCosqa(codebase, {dev, test}));
-  std::vector<Pair> others;
-  for (const char* language : kLanguages) {
-    REPRO_ASSIGN_OR_RETURN(const std::string path,
-                           run.AssetPath(absl::StrCat("pairs_", language)));
-    REPRO_ASSIGN_OR_RETURN(const std::vector<Pair> pairs, ReadPairs(path));
-    others.insert(others.end(), pairs.begin(), pairs.end());
-  }
+// What encoders are trained and searched on.
+struct SearchTask {
+  std::function<const Split&(uint64_t seed)> split;
+  int64_t candidates = 0;  // of a query; 0: all of the test part
+  std::function<int64_t(const std::string& query_encoder)> batch_size;
+};
 
+// Trains each pair of encoders that a claim of the run names, and the bag of
+// words; the value is its MRR, the effect as the claim's argument says.
+absl::Status CompareEncoders(ExperimentRun& run, const SearchTask& task) {
   using Encoders = std::pair<std::string, std::string>;  // text, code
   const Encoders bag_of_words = {"nbow", "nbow"};
   const Encoders self_attention = {"selfatt", "selfatt"};
@@ -371,15 +369,17 @@ absl::Status Encoders(ExperimentRun& run) {
   std::map<Encoders, std::vector<Scores>> scores;
   const double total = static_cast<double>(run.seeds().size() * needed.size());
   double done = 0;
-  int64_t num_test = 0, num_train = 0;
+  int64_t candidates = 0, num_train = 0;
   for (const uint64_t seed : run.seeds()) {
-    const Split split = MakeSplit(cosqa, others, seed);
-    num_test = static_cast<int64_t>(split.test.size());
+    const Split& split = task.split(seed);
+    candidates = task.candidates > 0 ? task.candidates
+                                     : static_cast<int64_t>(split.test.size());
     num_train = static_cast<int64_t>(split.train.size());
     for (const Encoders& encoders : needed) {
       RetrieverOptions options;
       options.query_encoder = encoders.first;
       options.code_encoder = encoders.second;
+      options.batch_size = task.batch_size(encoders.first);
       options.device = run.device();
       options.seed = seed;
       options.stop = [&](int64_t epoch, double mrr) {
@@ -395,12 +395,14 @@ absl::Status Encoders(ExperimentRun& run) {
           const Retriever retriever,
           Retriever::Train(split.train, split.valid, options));
       Scores score;
-      REPRO_ASSIGN_OR_RETURN(score.documentation,
-                             retriever.MeanReciprocalRank(split.test, num_test,
-                                                          /*as_coded=*/false));
-      REPRO_ASSIGN_OR_RETURN(
-          score.web, retriever.MeanReciprocalRank(split.web_test, num_test,
-                                                  /*as_coded=*/false));
+      REPRO_ASSIGN_OR_RETURN(score.documentation, retriever.MeanReciprocalRank(
+                                                      split.test, candidates,
+                                                      /*as_coded=*/false));
+      if (!split.web_test.empty()) {
+        REPRO_ASSIGN_OR_RETURN(
+            score.web, retriever.MeanReciprocalRank(split.web_test, candidates,
+                                                    /*as_coded=*/false));
+      }
       scores[encoders].push_back(score);
       ++done;
     }
@@ -423,7 +425,7 @@ absl::Status Encoders(ExperimentRun& run) {
       observation.samples.push_back(mrr);
       const double bag = scores.at(bag_of_words)[i].*field;
       if (effect == "above_chance") {
-        observation.effects.push_back(mrr - ChanceReciprocalRank(num_test));
+        observation.effects.push_back(mrr - ChanceReciprocalRank(candidates));
       } else if (effect == "above_bag_of_words") {
         observation.effects.push_back(mrr - bag);
       } else if (effect == "below_bag_of_words") {
@@ -440,13 +442,66 @@ absl::Status Encoders(ExperimentRun& run) {
       observation.samples = observation.effects;
     }
     observation.scale =
-        absl::StrCat(num_train, " pairs of 1.9 million, ", num_test,
+        absl::StrCat(num_train, " pairs of 1.9 million, ", candidates,
                      " candidates, at most 100 of 500 epochs");
     run.Record(*claim, std::move(observation));
   }
   return absl::OkStatus();
 }
-REPRO_REGISTER_EXPERIMENT(kSlug, "encoders", Encoders);
+
+absl::Status MeasureEncoders(ExperimentRun& run) {
+  REPRO_ASSIGN_OR_RETURN(const std::string codebase,
+                         run.AssetPath("cosqa_codebase"));
+  REPRO_ASSIGN_OR_RETURN(const std::string dev, run.AssetPath("cosqa_dev"));
+  REPRO_ASSIGN_OR_RETURN(const std::string test, run.AssetPath("cosqa_test"));
+  REPRO_ASSIGN_OR_RETURN(const Cosqa cosqa, ReadCosqa(codebase, {dev, test}));
+  std::vector<Pair> others;
+  for (const char* language : kLanguages) {
+    REPRO_ASSIGN_OR_RETURN(const std::string path,
+                           run.AssetPath(absl::StrCat("pairs_", language)));
+    REPRO_ASSIGN_OR_RETURN(const std::vector<Pair> pairs, ReadPairs(path));
+    others.insert(others.end(), pairs.begin(), pairs.end());
+  }
+  Split split;
+  SearchTask task;
+  task.split = [&](uint64_t seed) -> const Split& {
+    split = MakeSplit(cosqa, others, seed);
+    return split;
+  };
+  task.batch_size = [](const std::string&) { return 450; };
+  return CompareEncoders(run, task);
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "encoders", MeasureEncoders);
+
+// The corpus of `repro corpus code`, with the paper's batches and candidates.
+absl::Status MeasureCorpusEncoders(ExperimentRun& run) {
+  Split split;
+  for (const auto& [part, pairs] :
+       std::map<std::string, std::vector<Pair>*>{{"train", &split.train},
+                                                 {"valid", &split.valid},
+                                                 {"test", &split.test}}) {
+    for (const char* language : kLanguages) {
+      REPRO_ASSIGN_OR_RETURN(
+          const std::string path,
+          run.AssetPath(absl::StrCat("corpus_", language, "_", part)));
+      REPRO_ASSIGN_OR_RETURN(std::vector<Pair> read, ReadPairs(path));
+      std::move(read.begin(), read.end(), std::back_inserter(*pairs));
+    }
+  }
+  SearchTask task;
+  task.candidates = 1000;
+  task.batch_size = [](const std::string& query_encoder) {
+    return query_encoder == "selfatt" ? 450 : 1000;
+  };
+  task.split = [&](uint64_t seed) -> const Split& {
+    std::mt19937_64 random(seed);
+    std::shuffle(split.valid.begin(), split.valid.end(), random);
+    std::shuffle(split.test.begin(), split.test.end(), random);
+    return split;
+  };
+  return CompareEncoders(run, task);
+}
+REPRO_REGISTER_EXPERIMENT(kSlug, "corpus_encoders", MeasureCorpusEncoders);
 
 }  // namespace
 }  // namespace repro::code_search_net
