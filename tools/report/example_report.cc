@@ -291,12 +291,13 @@ ReportInput MakeExampleInput() {
   evaluation.add_depths(0);
   evaluation.add_depths(1);
   evaluation.set_count(3);
-  for (const char* policy : {"dense", "window", kHostileRow}) {
+  for (const char* policy : {"dense", "window:sink=4", kHostileRow}) {
     for (const int budget : {128, 256, 512}) {
       const bool dense = absl::string_view(policy) == "dense";
       PolicyScore* score = evaluation.add_scores();
       score->set_policy(policy);
       score->set_budget(dense ? 0 : budget);
+      if (!dense) score->set_options(absl::StrCat("sink=4,budget=", budget));
       score->add_needle(dense ? 0.875 : budget / 1024.0);
       score->add_needle(dense ? 0.75 : budget / 2048.0);
       score->set_perplexity(dense ? 15.25 : 15.25 + 128.0 / budget);

@@ -150,9 +150,9 @@
 <div class="scroll" tabindex="0" role="region" aria-label="{{MODEL}} under policies, scrolls sideways">
 <table class="counts" data-model="{{MODEL}}">
 <caption>Needle-in-a-haystack score by the tokens of the prompt{{#PERPLEXITY_HEADER}}, and perplexity{{/PERPLEXITY_HEADER}}.</caption>
-<thead><tr><th scope="col">Policy</th><th scope="col">Budget</th>{{#LENGTH}}<th scope="col">{{TOKENS}}</th>{{/LENGTH}}<th scope="col">Mean</th>{{#PERPLEXITY_HEADER}}<th scope="col">Perplexity</th>{{/PERPLEXITY_HEADER}}</tr></thead>
+<thead><tr><th scope="col">Policy</th><th scope="col">Budget</th>{{#LENGTH}}<th scope="col">{{TOKENS}}</th>{{/LENGTH}}<th scope="col">Mean</th>{{#PERPLEXITY_HEADER}}<th scope="col">Perplexity</th>{{/PERPLEXITY_HEADER}}<th scope="col" class="options">Options</th></tr></thead>
 <tbody>{{#SCORE}}
-<tr><th scope="row">{{POLICY}}</th><td>{{BUDGET}}</td>{{#NEEDLE}}<td>{{VALUE}}</td>{{/NEEDLE}}<td>{{MEAN}}</td>{{#PERPLEXITY}}<td>{{VALUE}}</td>{{/PERPLEXITY}}</tr>{{/SCORE}}
+<tr><th scope="row">{{POLICY}}</th><td>{{BUDGET}}</td>{{#NEEDLE}}<td>{{VALUE}}</td>{{/NEEDLE}}<td>{{MEAN}}</td>{{#PERPLEXITY}}<td>{{VALUE}}</td>{{/PERPLEXITY}}<td class="options">{{OPTIONS}}</td></tr>{{/SCORE}}
 </tbody>
 </table>
 </div>{{#FIGURES}}

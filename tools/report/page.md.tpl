@@ -53,9 +53,9 @@ History of what was measured more than once:
 {{#EVALUATION}}
 {{MODEL:x-md}}: a key is hidden in a long text and asked for; the score is the share of its digits that the answer has, the mean over {{NUM_DEPTHS}} depths and {{NUM_KEYS}} keys. The budget is how many tokens a query sees. Haystack: {{HAYSTACK:x-md}}.{{#PERPLEXITY_HEADER}} Perplexity is of its first {{PERPLEXITY_TOKENS}} tokens.{{/PERPLEXITY_HEADER}} {{EVALUATED:x-md}}.
 
-| Policy | Budget |{{#LENGTH}} {{TOKENS}} |{{/LENGTH}} Mean |{{#PERPLEXITY_HEADER}} Perplexity |{{/PERPLEXITY_HEADER}}
-| --- | ---: |{{#LENGTH}} ---: |{{/LENGTH}} ---: |{{#PERPLEXITY_HEADER}} ---: |{{/PERPLEXITY_HEADER}}{{#SCORE}}
-| {{POLICY:x-md}} | {{BUDGET:x-md}} |{{#NEEDLE}} {{VALUE}} |{{/NEEDLE}} {{MEAN}} |{{#PERPLEXITY}} {{VALUE}} |{{/PERPLEXITY}}{{/SCORE}}
+| Policy | Budget |{{#LENGTH}} {{TOKENS}} |{{/LENGTH}} Mean |{{#PERPLEXITY_HEADER}} Perplexity |{{/PERPLEXITY_HEADER}} Options |
+| --- | ---: |{{#LENGTH}} ---: |{{/LENGTH}} ---: |{{#PERPLEXITY_HEADER}} ---: |{{/PERPLEXITY_HEADER}} --- |{{#SCORE}}
+| {{POLICY:x-md}} | {{BUDGET:x-md}} |{{#NEEDLE}} {{VALUE}} |{{/NEEDLE}} {{MEAN}} |{{#PERPLEXITY}} {{VALUE}} |{{/PERPLEXITY}} {{OPTIONS:x-md}} |{{/SCORE}}
 {{/EVALUATION}}
 {{/POLICIES}}## Blocked
 {{#NO_BLOCKED}}

@@ -15,9 +15,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/claims/printed_number.h"
 #include "common/claims/verdict.h"
@@ -155,6 +158,20 @@ std::string ShortCommit(const Build& build) {
   if (build.commit().empty()) return "";
   return absl::StrCat("commit ", build.commit().substr(0, 10),
                       build.modified() ? " with changes" : "");
+}
+
+// "window" of "window:sink=4".
+std::string PolicyName(const PolicyScore& score) {
+  return score.policy().substr(0, score.policy().find(':'));
+}
+
+// All but the budget, which has a column.
+std::string OwnOptions(const PolicyScore& score) {
+  std::vector<std::string> options =
+      absl::StrSplit(score.options(), ',', [](absl::string_view option) {
+        return !option.empty() && !absl::StartsWith(option, "budget=");
+      });
+  return absl::StrJoin(options, ", ");
 }
 
 double Mean(const google::protobuf::RepeatedField<double>& values) {
@@ -652,7 +669,8 @@ class PageBuilder {
     std::optional<double> reference;
     for (const PolicyScore& score : evaluation.scores()) {
       TemplateDictionary* row = entry->AddSectionDictionary("SCORE");
-      row->SetValue("POLICY", score.policy());
+      row->SetValue("POLICY", PolicyName(score));
+      row->SetValue("OPTIONS", OwnOptions(score));
       row->SetValue("BUDGET",
                     score.budget() > 0 ? absl::StrCat(score.budget()) : "–");
       for (int i = 0; i < score.needle_size(); ++i) {
@@ -672,8 +690,8 @@ class PageBuilder {
         if (!reference.has_value()) reference = mean;
         continue;
       }
-      if (plots.empty() || plots.back().title != score.policy()) {
-        plots.emplace_back().title = score.policy();
+      if (plots.empty() || plots.back().title != PolicyName(score)) {
+        plots.emplace_back().title = PolicyName(score);
       }
       plots.back().points.emplace_back(score.budget(), mean);
     }

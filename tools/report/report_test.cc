@@ -255,12 +255,15 @@ TEST_F(ReportTest, PoliciesOfALanguageModelHaveATable) {
   EXPECT_THAT(written.html, HasSubstr("href=\"#policies\""));
   EXPECT_THAT(written.html,
               HasSubstr("<th scope=\"row\">dense</th><td>–</td><td>0.88</td>"
-                        "<td>0.75</td><td>0.81</td><td>15.250</td>"));
+                        "<td>0.75</td><td>0.81</td><td>15.250</td>"
+                        "<td class=\"options\"></td>"));
   EXPECT_THAT(
       written.markdown,
-      HasSubstr("| Policy | Budget | 1024 | 2048 | Mean | Perplexity |"));
-  EXPECT_THAT(written.markdown,
-              HasSubstr("| window | 128 | 0.12 | 0.06 | 0.09 | 16.250 |"));
+      HasSubstr(
+          "| Policy | Budget | 1024 | 2048 | Mean | Perplexity | Options |"));
+  EXPECT_THAT(
+      written.markdown,
+      HasSubstr("| window | 128 | 0.12 | 0.06 | 0.09 | 16.250 | sink=4 |"));
   EXPECT_THAT(written.markdown, HasSubstr("of its first 2048 tokens"));
   // One plot for each policy with budgets.
   EXPECT_EQ(Count(written.html, "mean needle score over the budget"), 4);
