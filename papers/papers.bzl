@@ -13,6 +13,7 @@ PAPERS = [
     "hip_attention",
     "lightning_attention",
     "lightning_attention_2",
+    "next_edit",
     "positional_attention",
     "rank_ef",
     "rat",

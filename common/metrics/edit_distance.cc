@@ -226,6 +226,32 @@ std::vector<MatchingBlock> MatchingBlocks(absl::Span<const int32_t> a,
   return merged;
 }
 
+std::vector<Opcode> Opcodes(absl::Span<const int32_t> a,
+                            absl::Span<const int32_t> b) {
+  std::vector<MatchingBlock> blocks = MatchingBlocks(a, b);
+  blocks.push_back(
+      {static_cast<int64_t>(a.size()), static_cast<int64_t>(b.size()), 0});
+  std::vector<Opcode> opcodes;
+  int64_t i = 0;
+  int64_t j = 0;
+  for (const MatchingBlock& block : blocks) {
+    const bool deletes = i < block.a_begin;
+    const bool inserts = j < block.b_begin;
+    if (deletes || inserts) {
+      const EditKind kind = !inserts   ? EditKind::kDelete
+                            : !deletes ? EditKind::kInsert
+                                       : EditKind::kReplace;
+      opcodes.push_back({kind, i, block.a_begin, j, block.b_begin});
+    }
+    i = block.a_begin + block.size;
+    j = block.b_begin + block.size;
+    if (block.size > 0) {
+      opcodes.push_back({EditKind::kEqual, block.a_begin, i, block.b_begin, j});
+    }
+  }
+  return opcodes;
+}
+
 double DifflibRatio(absl::string_view a, absl::string_view b) {
   const Symbols from = CodePoints(a);
   const Symbols to = CodePoints(b);

@@ -42,6 +42,19 @@ struct MatchingBlock {
 std::vector<MatchingBlock> MatchingBlocks(absl::Span<const int32_t> a,
                                           absl::Span<const int32_t> b);
 
+enum class EditKind { kEqual, kReplace, kDelete, kInsert };
+
+// a[a_begin, a_end) becomes b[b_begin, b_end).
+struct Opcode {
+  EditKind kind;
+  int64_t a_begin, a_end, b_begin, b_end;
+};
+
+// SequenceMatcher(None, a, b).get_opcodes(): what turns a into b, in order and
+// without gaps, the matching blocks as kEqual.
+std::vector<Opcode> Opcodes(absl::Span<const int32_t> a,
+                            absl::Span<const int32_t> b);
+
 // SequenceMatcher(None, a, b).ratio(): 2 M / (|a| + |b|) with M matched
 // symbols; 1 if both are empty.
 double DifflibRatio(absl::string_view a, absl::string_view b);

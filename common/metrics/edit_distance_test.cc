@@ -135,6 +135,26 @@ TEST(MatchingBlocksTest, IsDifflibs) {
   EXPECT_TRUE(MatchingBlocks({}, {}).empty());
 }
 
+TEST(OpcodesTest, AreDifflibs) {
+  // SequenceMatcher(None, "qabxcd", "abycdf").get_opcodes()
+  const std::vector<Opcode> opcodes =
+      Opcodes(CodePoints("qabxcd"), CodePoints("abycdf"));
+  const std::vector<Opcode> expected = {{EditKind::kDelete, 0, 1, 0, 0},
+                                        {EditKind::kEqual, 1, 3, 0, 2},
+                                        {EditKind::kReplace, 3, 4, 2, 3},
+                                        {EditKind::kEqual, 4, 6, 3, 5},
+                                        {EditKind::kInsert, 6, 6, 5, 6}};
+  ASSERT_EQ(opcodes.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(opcodes[i].kind, expected[i].kind) << i;
+    EXPECT_EQ(opcodes[i].a_begin, expected[i].a_begin) << i;
+    EXPECT_EQ(opcodes[i].a_end, expected[i].a_end) << i;
+    EXPECT_EQ(opcodes[i].b_begin, expected[i].b_begin) << i;
+    EXPECT_EQ(opcodes[i].b_end, expected[i].b_end) << i;
+  }
+  EXPECT_TRUE(Opcodes({}, {}).empty());
+}
+
 TEST(EditDistanceTest, EmptyTexts) {
   EXPECT_EQ(LevenshteinSimilarity("", ""), 1);
   EXPECT_EQ(IndelSimilarity("", ""), 1);

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 
 namespace repro::metrics {
@@ -34,6 +35,20 @@ int32_t TakeCodePoint(absl::string_view* text) {
   }
   text->remove_prefix(length);
   return code_point;
+}
+
+// The length of the line end that `text` starts with, in bytes; 0 if there is
+// none.
+size_t LineEndLength(absl::string_view text) {
+  const char first = text.front();
+  if (first == '\r') return absl::StartsWith(text, "\r\n") ? 2 : 1;
+  if ((first >= '\n' && first <= '\f') || (first >= 0x1C && first <= 0x1E)) {
+    return 1;
+  }
+  for (const absl::string_view end : {"\u0085", "\u2028", "\u2029"}) {
+    if (absl::StartsWith(text, end)) return end.size();
+  }
+  return 0;
 }
 
 }  // namespace
@@ -119,6 +134,24 @@ std::string Strip(absl::string_view text) {
     last = text.data();
   }
   return first == nullptr ? std::string() : std::string(first, last - first);
+}
+
+std::vector<absl::string_view> SplitLines(absl::string_view text,
+                                          LineEnds ends) {
+  std::vector<absl::string_view> lines;
+  size_t begin = 0;
+  for (size_t i = 0; i < text.size();) {
+    const size_t end_length = LineEndLength(text.substr(i));
+    if (end_length == 0) {
+      ++i;
+      continue;
+    }
+    const size_t end = ends == LineEnds::kKeep ? i + end_length : i;
+    lines.push_back(text.substr(begin, end - begin));
+    begin = i += end_length;
+  }
+  if (begin < text.size()) lines.push_back(text.substr(begin));
+  return lines;
 }
 
 std::vector<absl::string_view> DigitRuns(absl::string_view text) {

@@ -37,6 +37,13 @@ std::string Upper(absl::string_view text);
 Tokens SplitWhitespace(absl::string_view text);
 std::string Strip(absl::string_view text);
 
+// text.splitlines() and text.splitlines(keepends=True): a line ends at "\n",
+// "\r", "\r\n", "\v", "\f", U+001C to U+001E, U+0085, U+2028 or U+2029, and
+// nothing follows the last end. Views into `text`.
+enum class LineEnds { kDrop, kKeep };
+std::vector<absl::string_view> SplitLines(absl::string_view text,
+                                          LineEnds ends);
+
 // The maximal runs of the digits 0 to 9: re.findall("[0-9]+", text). Views into
 // `text`.
 std::vector<absl::string_view> DigitRuns(absl::string_view text);

@@ -60,6 +60,27 @@ TEST(PythonTextTest, SplitAndStrip) {
   EXPECT_THAT(SplitKeepingEmpty("", ' '), ElementsAre(""));
 }
 
+// text.splitlines() and text.splitlines(True) in CPython 3.11.
+TEST(PythonTextTest, SplitLines) {
+  const char* const text =
+      "a\nb\r\nc\rd\ve\ff\x1Cg\x1Dh\x1Ei\u0085j\u2028k\u2029l";
+  EXPECT_THAT(
+      SplitLines(text, LineEnds::kDrop),
+      ElementsAre("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"));
+  EXPECT_THAT(SplitLines(text, LineEnds::kKeep),
+              ElementsAre("a\n", "b\r\n", "c\r", "d\v", "e\f", "f\x1C", "g\x1D",
+                          "h\x1E", "i\u0085", "j\u2028", "k\u2029", "l"));
+  EXPECT_THAT(SplitLines("a\n", LineEnds::kDrop), ElementsAre("a"));
+  EXPECT_THAT(SplitLines("\n\n", LineEnds::kKeep), ElementsAre("\n", "\n"));
+  EXPECT_THAT(SplitLines("a\r\n\r", LineEnds::kKeep),
+              ElementsAre("a\r\n", "\r"));
+  EXPECT_THAT(SplitLines("\n\r", LineEnds::kDrop), ElementsAre("", ""));
+  EXPECT_THAT(SplitLines("", LineEnds::kDrop), IsEmpty());
+  // No line ends: U+001F, U+00A0, U+0084, half of a character.
+  const char* const one = "\x1F\u00A0\u0084\xE2\x80";
+  EXPECT_THAT(SplitLines(one, LineEnds::kDrop), ElementsAre(one));
+}
+
 TEST(PythonTextTest, DigitRuns) {
   EXPECT_THAT(DigitRuns("a12.5 7"), ElementsAre("12", "5", "7"));
   EXPECT_THAT(DigitRuns("0"), ElementsAre("0"));
