@@ -5,6 +5,7 @@ PAPERS = [
     "asap",
     "based",
     "chain_of_code",
+    "code_if",
     "code_search_net",
     "code_tree",
     "duo_attention",

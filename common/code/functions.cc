@@ -173,8 +173,8 @@ void AddParameters(SyntaxNode list, std::vector<Parameter>* parameters) {
   for (const SyntaxNode child : list.children()) {
     const absl::string_view type = child.type();
     if (!child.is_named() || IsComment(child) || type == "ERROR" ||
-        absl::EndsWith(type, "_separator") || type == "receiver_parameter" ||
-        absl::StrContains(type, "attribute")) {
+        type == "line_continuation" || absl::EndsWith(type, "_separator") ||
+        type == "receiver_parameter" || absl::StrContains(type, "attribute")) {
       continue;
     }
     Parameter parameter;

@@ -58,6 +58,14 @@ TEST(FunctionsTest, Python) {
   EXPECT_EQ(g.code_without_documentation, "def g():\n            pass");
 }
 
+TEST(FunctionsTest, ParametersOverContinuedLines) {
+  const auto functions =
+      Extract(CodeLanguage::kPython, "def f(a, \\\n      b): pass\n");
+  ASSERT_THAT(functions, SizeIs(1));
+  ASSERT_THAT(functions[0].parameters, SizeIs(2));
+  EXPECT_EQ(functions[0].parameters[1].name, "b");
+}
+
 TEST(FunctionsTest, Java) {
   const auto functions = Extract(CodeLanguage::kJava,
                                  "class A<T> {\n"
