@@ -12,6 +12,7 @@ PAPERS = [
     "flowformer",
     "graph_code_bert",
     "hip_attention",
+    "infini_retri",
     "lightning_attention",
     "lightning_attention_2",
     "next_edit",
