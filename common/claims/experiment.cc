@@ -75,6 +75,12 @@ absl::StatusOr<double> ExperimentRun::DoubleArg(const Claim& claim,
                           });
 }
 
+absl::Status UnknownName(const Claim& claim, absl::string_view what,
+                         absl::string_view name) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
+}
+
 void ExperimentRun::Record(const Claim& claim, double value) {
   Observation observation;
   observation.value = value;

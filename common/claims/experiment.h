@@ -113,6 +113,11 @@ class ExperimentRun {
   const std::string checkpoint_dir_;
 };
 
+// For an argument of a claim that names what the experiment does not know:
+// InvalidArgument 'table1/a: no policy "x"'.
+absl::Status UnknownName(const Claim& claim, absl::string_view what,
+                         absl::string_view name);
+
 using ExperimentFunction = std::function<absl::Status(ExperimentRun&)>;
 
 // What is linked into this program: papers by slug and their experiments.

@@ -1,11 +1,12 @@
 #include "common/code/code_bleu.h"
 
-#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/assets/test_asset.h"
 #include "common/data/io.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -117,11 +118,12 @@ absl::StatusOr<Translations> ReadTranslations(const std::string& folder) {
 // Its core repairs broken sources otherwise than 0.23.2, and it takes names
 // from Python sets in no order: hence the tolerance.
 TEST(CodeBleuTest, ReleasedTranslations) {
-  const char* assets = std::getenv("REPRO_ASSETS");
-  if (assets == nullptr) GTEST_SKIP() << "REPRO_ASSETS is not set";
-  const std::string folder = absl::StrCat(assets, "/graph_code_bert");
+  const std::string asset =
+      FindTestAsset("graph_code_bert/codetrans_test_with_outputs.tsv.gz");
+  if (asset.empty()) GTEST_SKIP() << "no test set below REPRO_ASSETS";
+  const std::string folder = std::filesystem::path(asset).parent_path();
   const auto translations = ReadTranslations(folder);
-  if (!translations.ok()) GTEST_SKIP() << translations.status();
+  ASSERT_TRUE(translations.ok()) << translations.status();
   const auto java_keywords = ReadFile(folder + "/codebleu_keywords_java.txt");
   const auto c_sharp_keywords =
       ReadFile(folder + "/codebleu_keywords_c_sharp.txt");

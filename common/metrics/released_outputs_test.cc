@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/assets/test_asset.h"
 #include "common/data/csv.h"
 #include "common/data/io.h"
 #include "common/data/jsonl.h"
@@ -37,19 +36,8 @@ namespace {
 
 using nlohmann::json;
 
-// The path of an asset, empty if no folder of REPRO_ASSETS has it.
-std::string Asset(const std::string& path) {
-  const char* const folders = std::getenv("REPRO_ASSETS");
-  if (folders == nullptr) return "";
-  for (const auto& folder : absl::StrSplit(folders, ':', absl::SkipEmpty())) {
-    const std::string candidate = absl::StrCat(folder, "/", path);
-    if (std::ifstream(candidate).good()) return candidate;
-  }
-  return "";
-}
-
 #define ASSIGN_ASSET_OR_SKIP(variable, path)                            \
-  const std::string variable = Asset(path);                             \
+  const std::string variable = FindTestAsset(path);                     \
   if (variable.empty()) {                                               \
     GTEST_SKIP() << (path) << " is not below a folder of REPRO_ASSETS"; \
   }

@@ -11,8 +11,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -22,6 +20,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/assets/sha256.h"
+#include "common/assets/test_asset.h"
 #include "common/code/syntax_tree.h"
 #include "common/completion/scripted.h"
 #include "common/data/io.h"
@@ -45,17 +44,6 @@ std::string TempFile(const std::string& name, const std::string& content) {
   const std::string path = absl::StrCat(::testing::TempDir(), "/asap_", name);
   EXPECT_TRUE(WriteFileAtomically(path, content).ok());
   return path;
-}
-
-// The path of an asset, empty if no folder of REPRO_ASSETS has it.
-std::string Asset(const std::string& name) {
-  const char* const folders = std::getenv("REPRO_ASSETS");
-  if (folders == nullptr) return "";
-  for (const auto& folder : absl::StrSplit(folders, ':', absl::SkipEmpty())) {
-    const std::string path = absl::StrCat(folder, "/asap/", name);
-    if (std::ifstream(path).good()) return path;
-  }
-  return "";
 }
 
 // ---- Functions -------------------------------------------------------------
@@ -589,7 +577,7 @@ class CorpusTest : public ::testing::TestWithParam<Corpus> {};
 
 TEST_P(CorpusTest, FactsAndPromptsAreTheScripts) {
   const Corpus& corpus = GetParam();
-  const std::string path = Asset(corpus.asset);
+  const std::string path = FindTestAsset(absl::StrCat("asap/", corpus.asset));
   if (path.empty()) {
     GTEST_SKIP() << "asap/" << corpus.asset
                  << " is not below a folder of REPRO_ASSETS";

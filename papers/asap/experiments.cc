@@ -39,12 +39,6 @@ namespace {
 
 using code::CodeLanguage;
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 absl::StatusOr<std::vector<CodeSample>> Functions(ExperimentRun& run,
                                                   CodeLanguage language) {
   REPRO_ASSIGN_OR_RETURN(
@@ -88,7 +82,7 @@ absl::Status ReleasedSummaries(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string set, run.Arg(*claim, "set"));
     const auto found = scores.find(set);
-    if (found == scores.end()) return Unknown(*claim, "set", set);
+    if (found == scores.end()) return UnknownName(*claim, "set", set);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();
@@ -189,11 +183,11 @@ absl::Status Retrieval(ExperimentRun& run) {
         const auto ranking =
             index.bm25().Search(Bm25Terms(samples[language][0].code), rank + 1);
         if (rank < 0 || rank >= static_cast<int64_t>(ranking.size())) {
-          return Unknown(claim, "rank", absl::StrCat(rank));
+          return UnknownName(claim, "rank", absl::StrCat(rank));
         }
         if (report == "score") return ranking[rank].score;
         if (report == "document") return static_cast<double>(ranking[rank].id);
-        return Unknown(claim, "report", report);
+        return UnknownName(claim, "report", report);
       });
 }
 REPRO_REGISTER_EXPERIMENT("asap", "retrieval", Retrieval);
@@ -253,7 +247,7 @@ absl::Status Facts(ExperimentRun& run) {
                                run.Arg(claim, "report"));
         const auto found = counts[language].find(report);
         if (found == counts[language].end()) {
-          return Unknown(claim, "report", report);
+          return UnknownName(claim, "report", report);
         }
         return found->second;
       });
@@ -390,7 +384,8 @@ absl::Status Summaries(ExperimentRun& run) {
       [&](const Claim& claim) -> absl::StatusOr<std::vector<CodeLanguage>> {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(claim, "language"));
     const auto found = languages_of.find(name);
-    if (found == languages_of.end()) return Unknown(claim, "language", name);
+    if (found == languages_of.end())
+      return UnknownName(claim, "language", name);
     return found->second;
   };
   // By the place of the seed.

@@ -44,12 +44,6 @@ using completion::ScriptedClient;
 
 using Bbh = std::map<std::string, std::vector<Instance>>;
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 // ------------------------------------------------------ released predictions
 
 absl::Status CodexPredictions(ExperimentRun& run) {
@@ -71,7 +65,8 @@ absl::Status CodexPredictions(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string prompt, run.Arg(*claim, "prompt"));
     const auto by_file = accuracies.find(prompt);
-    if (by_file == accuracies.end()) return Unknown(*claim, "prompt", prompt);
+    if (by_file == accuracies.end())
+      return UnknownName(*claim, "prompt", prompt);
     const absl::StatusOr<std::string> group = run.Arg(*claim, "group");
     if (group.ok()) {
       REPRO_ASSIGN_OR_RETURN(const double mean,
@@ -81,7 +76,8 @@ absl::Status CodexPredictions(ExperimentRun& run) {
     }
     REPRO_ASSIGN_OR_RETURN(const std::string file, run.Arg(*claim, "file"));
     const auto accuracy = by_file->second.find(file);
-    if (accuracy == by_file->second.end()) return Unknown(*claim, "file", file);
+    if (accuracy == by_file->second.end())
+      return UnknownName(*claim, "file", file);
     run.Record(*claim, accuracy->second);
   }
   return absl::OkStatus();
@@ -124,7 +120,7 @@ absl::Status TableA1(ExperimentRun& run) {
         // Where Python answers nothing, "try Python except X" is X.
         count += python[i] == 0 && values[i] != other[i];
       } else {
-        return Unknown(*claim, "statistic", statistic);
+        return UnknownName(*claim, "statistic", statistic);
       }
     }
     run.Record(*claim, count);
@@ -188,7 +184,8 @@ absl::Status PaperExamples(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string example,
                            run.Arg(*claim, "example"));
-    absl::StatusOr<std::string> answer = Unknown(*claim, "example", example);
+    absl::StatusOr<std::string> answer =
+        UnknownName(*claim, "example", example);
     if (example == "sarcasm") {
       answer = AnswerOf(sandbox,
                         "answer = 0\n"
@@ -272,7 +269,7 @@ absl::StatusOr<Variant> VariantArg(const ExperimentRun& run,
   for (const Variant variant : AllVariants()) {
     if (name == VariantName(variant)) return variant;
   }
-  return Unknown(claim, "variant", name);
+  return UnknownName(claim, "variant", name);
 }
 
 absl::StatusOr<const Task*> TaskArg(const ExperimentRun& run,
@@ -281,7 +278,7 @@ absl::StatusOr<const Task*> TaskArg(const ExperimentRun& run,
   for (const Task& task : Tasks()) {
     if (task.name == name) return &task;
   }
-  return Unknown(claim, "task", name);
+  return UnknownName(claim, "task", name);
 }
 
 // One execution of a task's program: program, variant, file, question.
@@ -508,7 +505,7 @@ absl::Status NoisyHelper(ExperimentRun& run) {
       } else if (quantity == "as_the_flips") {
         value = noisy.as_the_flips;
       } else {
-        return Unknown(*claim, "quantity", quantity);
+        return UnknownName(*claim, "quantity", quantity);
       }
       samples[job.seed] += 100 * value / static_cast<double>(kNoisyQuestions);
     }
@@ -619,7 +616,7 @@ absl::Status LocalModel(ExperimentRun& run) {
                            run.Arg(*claim, "quantity"));
     const auto samples = accuracies.find(quantity);
     if (samples == accuracies.end()) {
-      return Unknown(*claim, "quantity", quantity);
+      return UnknownName(*claim, "quantity", quantity);
     }
     Observation observation;
     observation.samples = samples->second;

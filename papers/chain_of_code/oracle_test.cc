@@ -1,14 +1,13 @@
 #include "papers/chain_of_code/oracle.h"
 
 #include <cmath>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "common/assets/test_asset.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "papers/chain_of_code/bbh.h"
@@ -165,29 +164,19 @@ TEST(NoiseTest, TracesErrAtTheRateOfTheClosedForm) {
 }
 
 TEST(OracleTest, CountsWhatTheTaskCounts) {
-  const char* const folders = std::getenv("REPRO_ASSETS");
-  absl::Status status = absl::NotFoundError("REPRO_ASSETS is not set");
-  for (const absl::string_view folder :
-       absl::StrSplit(folders == nullptr ? "" : folders, ':')) {
-    const auto bbh =
-        ReadBbh(absl::StrCat(folder, "/chain_of_code/bbh.jsonl.gz"));
-    status = bbh.status();
-    if (absl::IsNotFound(status)) continue;
-    ASSERT_TRUE(bbh.ok()) << status;
-    for (const Instance& instance : bbh->at("object_counting")) {
-      const auto things = ParseThings(instance.input);
-      ASSERT_TRUE(things.ok()) << things.status();
-      int count = 0;
-      for (const Thing& thing : *things) {
-        if (thing.counted) count += thing.count;
-      }
-      EXPECT_EQ(absl::StrCat(count), instance.target) << instance.input;
+  const std::string path = FindTestAsset("chain_of_code/bbh.jsonl.gz");
+  if (path.empty()) GTEST_SKIP() << "no bbh.jsonl.gz below REPRO_ASSETS";
+  const auto bbh = ReadBbh(path);
+  ASSERT_TRUE(bbh.ok()) << bbh.status();
+  for (const Instance& instance : bbh->at("object_counting")) {
+    const auto things = ParseThings(instance.input);
+    ASSERT_TRUE(things.ok()) << things.status();
+    int count = 0;
+    for (const Thing& thing : *things) {
+      if (thing.counted) count += thing.count;
     }
-    return;
+    EXPECT_EQ(absl::StrCat(count), instance.target) << instance.input;
   }
-  GTEST_SKIP() << "chain_of_code/bbh.jsonl.gz is not below a folder of "
-                  "REPRO_ASSETS: "
-               << status;
 }
 
 }  // namespace

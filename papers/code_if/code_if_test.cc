@@ -3,8 +3,6 @@
 // hand.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <random>
@@ -15,7 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
+#include "common/assets/test_asset.h"
 #include "common/completion/scripted.h"
 #include "common/data/io.h"
 #include "gmock/gmock.h"
@@ -38,17 +36,6 @@ std::string TempFile(const std::string& name, const std::string& content) {
   const std::string path = absl::StrCat(::testing::TempDir(), "/", name);
   EXPECT_TRUE(WriteFileAtomically(path, content).ok());
   return path;
-}
-
-// The path of an asset, empty if no folder of REPRO_ASSETS has it.
-std::string Asset(const std::string& name) {
-  const char* const folders = std::getenv("REPRO_ASSETS");
-  if (folders == nullptr) return "";
-  for (const auto& folder : absl::StrSplit(folders, ':', absl::SkipEmpty())) {
-    const std::string path = absl::StrCat(folder, "/code_if/", name);
-    if (std::ifstream(path).good()) return path;
-  }
-  return "";
 }
 
 // ------------------------------------------------------------------ metrics
@@ -529,8 +516,10 @@ TEST(LeaderboardTest, BadFiles) {
 // -------------------------------------------------------------- released data
 
 TEST(ReleasedTest, EveryInstructionIsATemplateOfItsQuestion) {
-  const std::string templates_path = Asset("instruction_templates_en.json.gz");
-  const std::string questions_path = Asset("final_release_1200.jsonl.gz");
+  const std::string templates_path =
+      FindTestAsset("code_if/instruction_templates_en.json.gz");
+  const std::string questions_path =
+      FindTestAsset("code_if/final_release_1200.jsonl.gz");
   if (templates_path.empty() || questions_path.empty()) {
     GTEST_SKIP() << "no assets";
   }

@@ -30,19 +30,13 @@
 namespace repro::code_if {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 // Records the value that the argument "report" names.
 absl::Status RecordReports(ExperimentRun& run,
                            const std::map<std::string, double>& values) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string report, run.Arg(*claim, "report"));
     const auto found = values.find(report);
-    if (found == values.end()) return Unknown(*claim, "report", report);
+    if (found == values.end()) return UnknownName(*claim, "report", report);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();

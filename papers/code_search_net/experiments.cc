@@ -33,16 +33,6 @@ namespace {
 
 constexpr char kSlug[] = "code_search_net";
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
-bool HasArg(const Claim& claim, const std::string& name) {
-  return claim.args().count(name) > 0;
-}
-
 // ---------------------------------------------------------- printed numbers
 
 absl::Status CorpusTotals(ExperimentRun& run) {
@@ -63,7 +53,7 @@ absl::Status CorpusTotals(ExperimentRun& run) {
       ++languages;
     }
     if (languages != static_cast<int>(kLanguages.size())) {
-      return Unknown(*claim, "column of six languages", column);
+      return UnknownName(*claim, "column of six languages", column);
     }
     run.Record(*claim, sum);
   }
@@ -94,12 +84,13 @@ absl::Status Leaderboard(ExperimentRun& run) {
       const auto other =
           std::find_if(paper->claims().begin(), paper->claims().end(),
                        [&](const Claim& c) { return c.id() == id; });
-      if (other == paper->claims().end()) return Unknown(*claim, "claim", id);
+      if (other == paper->claims().end())
+        return UnknownName(*claim, "claim", id);
       REPRO_ASSIGN_OR_RETURN(const PrintedNumber printed,
                              ParsePrintedNumber(other->reported()));
       run.Record(*claim, best - printed.value);
     } else {
-      return Unknown(*claim, "measure", measure);
+      return UnknownName(*claim, "measure", measure);
     }
   }
   return absl::OkStatus();
@@ -120,10 +111,10 @@ absl::Status Annotations(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string measure,
                            run.Arg(*claim, "measure"));
     std::string language;
-    if (HasArg(*claim, "language")) {
+    if (claim->args().count("language") > 0) {
       REPRO_ASSIGN_OR_RETURN(language, run.Arg(*claim, "language"));
       if (judgements.count(language) == 0) {
-        return Unknown(*claim, "language", language);
+        return UnknownName(*claim, "language", language);
       }
     }
     const auto wanted = [&](const std::string& l) {
@@ -158,7 +149,7 @@ absl::Status Annotations(ExperimentRun& run) {
         REPRO_ASSIGN_OR_RETURN(times, run.IntArg(*claim, "times"));
       } else if (measure != "distinct" && measure != "several" &&
                  measure != "queries" && measure != "positive_queries") {
-        return Unknown(*claim, "measure", measure);
+        return UnknownName(*claim, "measure", measure);
       }
       for (const auto& [l, by_query] : judgements) {
         if (!wanted(l)) continue;
@@ -203,14 +194,14 @@ absl::Status PoolOrders(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string language,
                            run.Arg(*claim, "language"));
     const auto found = scores.find(order);
-    if (found == scores.end()) return Unknown(*claim, "order", order);
+    if (found == scores.end()) return UnknownName(*claim, "order", order);
     if (language == "mean") {
       run.Record(*claim, found->second.mean);
       continue;
     }
     const auto score = found->second.by_language.find(language);
     if (score == found->second.by_language.end()) {
-      return Unknown(*claim, "language", language);
+      return UnknownName(*claim, "language", language);
     }
     run.Record(*claim, score->second);
   }
@@ -264,7 +255,7 @@ absl::Status Oracles(ExperimentRun& run) {
                                                            : document + 0.5);
       });
     } else {
-      return Unknown(*claim, "measure", measure);
+      return UnknownName(*claim, "measure", measure);
     }
     REPRO_RETURN_IF_ERROR(value.status());
     run.Record(*claim, *value);
@@ -417,7 +408,8 @@ absl::Status CompareEncoders(ExperimentRun& run, const SearchTask& task) {
     double Scores::*field = nullptr;
     if (queries == "documentation") field = &Scores::documentation;
     if (queries == "web") field = &Scores::web;
-    if (field == nullptr) return Unknown(*claim, "kind of queries", queries);
+    if (field == nullptr)
+      return UnknownName(*claim, "kind of queries", queries);
     Observation observation;
     const std::vector<Scores>& own = scores.at({text, code});
     for (size_t i = 0; i < own.size(); ++i) {
@@ -434,7 +426,7 @@ absl::Status CompareEncoders(ExperimentRun& run, const SearchTask& task) {
         observation.effects.push_back(mrr -
                                       scores.at(self_attention)[i].*field);
       } else {
-        return Unknown(*claim, "effect", effect);
+        return UnknownName(*claim, "effect", effect);
       }
     }
     if (absl::StartsWith(effect, "above_self")) {

@@ -29,12 +29,6 @@
 namespace repro::code_tree {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 // The GPT-4 runs are of two versions of the model; the claims name the family.
 std::string Family(const std::string& model) {
   return absl::StartsWith(model, "gpt-4") ? "gpt-4" : model;
@@ -55,7 +49,7 @@ absl::Status Settings(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "setting"));
     const auto found = values.find(name);
-    if (found == values.end()) return Unknown(*claim, "setting", name);
+    if (found == values.end()) return UnknownName(*claim, "setting", name);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();
@@ -132,7 +126,7 @@ absl::Status NodeValues(ExperimentRun& run) {
                            Search(Problem(), agents, agents, {}));
     REPRO_ASSIGN_OR_RETURN(const int64_t node, run.IntArg(*claim, "node"));
     if (node < 0 || node >= static_cast<int64_t>(result.nodes.size())) {
-      return Unknown(*claim, "node", absl::StrCat(node));
+      return UnknownName(*claim, "node", absl::StrCat(node));
     }
     run.Record(*claim, result.nodes[node].value);
   }
@@ -178,9 +172,10 @@ absl::Status Recorded(ExperimentRun& run) {
                      : program.solution.empty() && !program.recorded_solved;
       }
     } else {
-      return Unknown(*claim, "measure", measure);
+      return UnknownName(*claim, "measure", measure);
     }
-    if (found == 0) return Unknown(*claim, "program of", model + " " + method);
+    if (found == 0)
+      return UnknownName(*claim, "program of", model + " " + method);
     run.Record(*claim, count);
   }
   return absl::OkStatus();
@@ -357,7 +352,8 @@ absl::Status Reexecute(ExperimentRun& run, const std::string& family,
     if (measure == "right" || measure == "visible_pass_but_wrong") {
       REPRO_ASSIGN_OR_RETURN(const std::string method,
                              run.Arg(*claim, "method"));
-      if (tries.count(method) == 0) return Unknown(*claim, "method", method);
+      if (tries.count(method) == 0)
+        return UnknownName(*claim, "method", method);
       int count = 0;
       for (const auto& [id, seen] : tries.at(method)) {
         count += measure == "right" ? seen.right
@@ -367,7 +363,7 @@ absl::Status Reexecute(ExperimentRun& run, const std::string& family,
       continue;
     }
     REPRO_ASSIGN_OR_RETURN(const int64_t budget, run.IntArg(*claim, "budget"));
-    if (budget < 1) return Unknown(*claim, "budget", absl::StrCat(budget));
+    if (budget < 1) return UnknownName(*claim, "budget", absl::StrCat(budget));
     const BudgetResult result =
         ReplayBudget(problems, static_cast<int>(budget));
     if (measure == "solved") {
@@ -377,7 +373,7 @@ absl::Status Reexecute(ExperimentRun& run, const std::string& family,
     } else if (measure == "mean_programs") {
       run.Record(*claim, result.mean_programs);
     } else {
-      return Unknown(*claim, "measure", measure);
+      return UnknownName(*claim, "measure", measure);
     }
   }
   return absl::OkStatus();
@@ -424,7 +420,7 @@ absl::Status CountRight(ExperimentRun& run, const Released& released,
   for (const Claim* claim : run.claims()) {
     const Key& key = keys[claim];
     if (std::find(key_of.begin(), key_of.end(), key) == key_of.end()) {
-      return Unknown(*claim, "program of", key.first + " " + key.second);
+      return UnknownName(*claim, "program of", key.first + " " + key.second);
     }
     run.Record(*claim, right[key]);
   }
@@ -507,7 +503,7 @@ absl::Status SimulatedSearches(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string dataset,
                            run.Arg(*claim, "dataset"));
     const auto found = pools.find(dataset);
-    if (found == pools.end()) return Unknown(*claim, "dataset", dataset);
+    if (found == pools.end()) return UnknownName(*claim, "dataset", dataset);
     SimulationOptions options;
     if (claim->args().count("critic_noise") > 0) {
       REPRO_ASSIGN_OR_RETURN(options.critic_noise,
@@ -529,7 +525,7 @@ absl::Status SimulatedSearches(ExperimentRun& run) {
       } else if (without == "score") {
         shown.score = false;
       } else {
-        return Unknown(*claim, "ablation", without);
+        return UnknownName(*claim, "ablation", without);
       }
     } else if (measure == "bfs_minus_dfs") {
       shown = bfs;
@@ -540,7 +536,7 @@ absl::Status SimulatedSearches(ExperimentRun& run) {
     } else if (measure == "published_minus_coded") {
       other_as_coded = true;
     } else {
-      return Unknown(*claim, "measure", measure);
+      return UnknownName(*claim, "measure", measure);
     }
     Observation observation;
     for (const uint64_t seed : run.seeds()) {

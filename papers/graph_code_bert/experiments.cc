@@ -32,12 +32,6 @@
 namespace repro::graph_code_bert {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 // -------------------------------------------------------- without any data
 
 class EncoderAndPooler : public Module {
@@ -67,12 +61,12 @@ absl::Status MacroMeans(ExperimentRun& run) {
     for (const auto& word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
       double score = 0;
       if (!absl::SimpleAtod(word, &score)) {
-        return Unknown(*claim, "list of scores", text);
+        return UnknownName(*claim, "list of scores", text);
       }
       sum += score;
       ++count;
     }
-    if (count == 0) return Unknown(*claim, "list of scores", text);
+    if (count == 0) return UnknownName(*claim, "list of scores", text);
     run.Record(*claim, sum / count);
   }
   return absl::OkStatus();
@@ -98,7 +92,7 @@ class Scored {
     }
     if (measure == "bleu") return generation_->bleu;
     if (measure == "exact_match") return generation_->exact_match;
-    return Unknown(claim, "measure", measure);
+    return UnknownName(claim, "measure", measure);
   }
 
   absl::StatusOr<CodeBleuParts> CodeBleu(code::CodeLanguage language,
@@ -134,7 +128,7 @@ absl::Status Translation(ExperimentRun& run) {
                            run.Arg(*claim, "measure"));
     const bool to_cs = direction == "java_to_cs";
     if (!to_cs && direction != "cs_to_java") {
-      return Unknown(*claim, "direction", direction);
+      return UnknownName(*claim, "direction", direction);
     }
     const std::string target = to_cs ? "cs" : "java";
     const std::map<std::string, std::string> sources = {
@@ -142,7 +136,7 @@ absl::Status Translation(ExperimentRun& run) {
         {"released", to_cs ? "pred_java2cs" : "pred_cs2java"},
         {"reference", target}};
     const auto source = sources.find(output);
-    if (source == sources.end()) return Unknown(*claim, "output", output);
+    if (source == sources.end()) return UnknownName(*claim, "output", output);
     Scored& scores =
         scored
             .try_emplace(absl::StrCat(direction, " ", output),
@@ -167,7 +161,7 @@ absl::Status Translation(ExperimentRun& run) {
         {"weighted_ngram", parts.weighted_ngram},
         {"code_bleu", parts.code_bleu}};
     const auto value = values.find(measure);
-    if (value == values.end()) return Unknown(*claim, "measure", measure);
+    if (value == values.end()) return UnknownName(*claim, "measure", measure);
     run.Record(*claim,
                claim->unit() == "%" ? value->second : value->second / 100);
   }
@@ -192,9 +186,9 @@ absl::Status Refinement(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string measure,
                            run.Arg(*claim, "measure"));
     const auto columns = subsets.find(subset);
-    if (columns == subsets.end()) return Unknown(*claim, "subset", subset);
+    if (columns == subsets.end()) return UnknownName(*claim, "subset", subset);
     if (output != "copy" && output != "released") {
-      return Unknown(*claim, "output", output);
+      return UnknownName(*claim, "output", output);
     }
     Scored& scores =
         scored
@@ -227,13 +221,13 @@ absl::Status Sizes(ExperimentRun& run) {
                            run.Arg(*claim, "language"));
     REPRO_ASSIGN_OR_RETURN(const std::string count, run.Arg(*claim, "count"));
     const auto found = sizes.find(language);
-    if (found == sizes.end()) return Unknown(*claim, "language", language);
+    if (found == sizes.end()) return UnknownName(*claim, "language", language);
     const std::map<std::string, double> values = {
         {"tokens", found->second.tokens},
         {"nodes", found->second.nodes},
         {"edges", found->second.edges}};
     const auto value = values.find(count);
-    if (value == values.end()) return Unknown(*claim, "count", count);
+    if (value == values.end()) return UnknownName(*claim, "count", count);
     run.Record(*claim, value->second);
   }
   return absl::OkStatus();
@@ -357,9 +351,9 @@ absl::Status Transformer(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string measure,
                            run.Arg(*claim, "measure"));
     const auto task = tasks.find(name);
-    if (task == tasks.end()) return Unknown(*claim, "task", name);
+    if (task == tasks.end()) return UnknownName(*claim, "task", name);
     if (measure != "bleu" && measure != "exact_match") {
-      return Unknown(*claim, "measure", measure);
+      return UnknownName(*claim, "measure", measure);
     }
     if (models.count(name) == 0) {
       const auto& [train_asset, test_asset, source, target] = task->second;

@@ -36,12 +36,6 @@
 namespace repro::hip {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 absl::StatusOr<HierarchicalTopkOptions::Representative> RepresentativeArg(
     const ExperimentRun& run, const Claim& claim) {
   REPRO_ASSIGN_OR_RETURN(const std::string name,
@@ -49,7 +43,7 @@ absl::StatusOr<HierarchicalTopkOptions::Representative> RepresentativeArg(
   if (name == "center") return HierarchicalTopkOptions::kCenter;
   if (name == "first") return HierarchicalTopkOptions::kFirst;
   if (name == "last") return HierarchicalTopkOptions::kLast;
-  return Unknown(claim, "representative", name);
+  return UnknownName(claim, "representative", name);
 }
 
 absl::StatusOr<std::vector<double>> NumbersArg(const ExperimentRun& run,
@@ -61,7 +55,7 @@ absl::StatusOr<std::vector<double>> NumbersArg(const ExperimentRun& run,
   for (const absl::string_view part : absl::StrSplit(text, separator)) {
     double number = 0;
     if (!absl::SimpleAtod(part, &number)) {
-      return Unknown(claim, "number", std::string(part));
+      return UnknownName(claim, "number", std::string(part));
     }
     numbers.push_back(number);
   }
@@ -117,7 +111,7 @@ absl::Status SearchCost(ExperimentRun& run) {
     } else if (quantity == "fewer") {
       run.Record(*claim, static_cast<double>(tokens) / scored);
     } else {
-      return Unknown(*claim, "quantity", quantity);
+      return UnknownName(*claim, "quantity", quantity);
     }
   }
   return absl::OkStatus();
@@ -149,7 +143,7 @@ absl::Status Trees(ExperimentRun& run) {
     int64_t place = 0;
     if (!absl::SimpleAtoi(quantity, &place) || place < 0 ||
         place >= options.top_k) {
-      return Unknown(*claim, "quantity", quantity);
+      return UnknownName(*claim, "quantity", quantity);
     }
     REPRO_ASSIGN_OR_RETURN(options.representative,
                            RepresentativeArg(run, *claim));
@@ -196,7 +190,7 @@ absl::Status Complexity(ExperimentRun& run) {
                            run.Arg(*claim, "quantity"));
     const auto of = quantity == "time" ? ScoredOverLog : PeakOfAttention;
     if (quantity != "time" && quantity != "space") {
-      return Unknown(*claim, "quantity", quantity);
+      return UnknownName(*claim, "quantity", quantity);
     }
     run.Record(*claim, std::log2(of(4 * tokens) / of(tokens)) / 2);
   }
@@ -227,7 +221,7 @@ absl::Status RandomField(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string keys, run.Arg(*claim, "keys"));
     if (keys != "smooth" && keys != "independent") {
-      return Unknown(*claim, "keys", keys);
+      return UnknownName(*claim, "keys", keys);
     }
     REPRO_ASSIGN_OR_RETURN(const auto by, RepresentativeArg(run, *claim));
     // "first" of the same keys, or "independent" keys, is subtracted.
@@ -252,7 +246,7 @@ absl::Status RandomField(ExperimentRun& run) {
         } else if (*minus == "independent") {
           value -= cached("independent", by, seed);
         } else {
-          return Unknown(*claim, "minus", *minus);
+          return UnknownName(*claim, "minus", *minus);
         }
       }
       observation.samples.push_back(value);
@@ -317,7 +311,7 @@ absl::Status Latency(ExperimentRun& run) {
     if (quantity == "decode_speedup" || quantity == "end_to_end_speedup") {
       REPRO_ASSIGN_OR_RETURN(refresh, run.IntArg(*claim, "refresh"));
       if (refresh < 1) {
-        return Unknown(*claim, "refresh", absl::StrCat(refresh));
+        return UnknownName(*claim, "refresh", absl::StrCat(refresh));
       }
     }
     const std::map<std::string, std::function<double(uint64_t)>> of = {
@@ -355,7 +349,7 @@ absl::Status Latency(ExperimentRun& run) {
            return latencies.EndToEnd(tokens, refresh, seed);
          }}};
     const auto found = of.find(quantity);
-    if (found == of.end()) return Unknown(*claim, "quantity", quantity);
+    if (found == of.end()) return UnknownName(*claim, "quantity", quantity);
     Observation observation;
     for (const uint64_t seed : run.seeds()) {
       if (run.Cancelled()) return absl::CancelledError("stopped");

@@ -29,12 +29,6 @@
 namespace repro::infini_retri {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 absl::Status Settings(ExperimentRun& run) {
   const Options api, pipeline = Options::Pipeline();
   const std::map<std::string, double> values = {
@@ -46,7 +40,7 @@ absl::Status Settings(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "setting"));
     const auto found = values.find(name);
-    if (found == values.end()) return Unknown(*claim, "setting", name);
+    if (found == values.end()) return UnknownName(*claim, "setting", name);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();
@@ -68,7 +62,7 @@ absl::Status HeatMapStatistics(ExperimentRun& run) {
     }
     const auto found = maps.find({model, method});
     if (found == maps.end()) {
-      return Unknown(*claim, "heat map", absl::StrCat(model, ", ", method));
+      return UnknownName(*claim, "heat map", absl::StrCat(model, ", ", method));
     }
     REPRO_ASSIGN_OR_RETURN(const double value,
                            HeatMapStatistic(found->second, statistic, split));
@@ -127,7 +121,7 @@ absl::Status RecallBeyondContext(ExperimentRun& run) {
           int64_t length) -> absl::StatusOr<std::vector<double>> {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(claim, "measure"));
     if (name != "accuracy" && name != "survival") {
-      return Unknown(claim, "measure", name);
+      return UnknownName(claim, "measure", name);
     }
     std::vector<RetrievalRecall>& of_policy = recalls[{policy, length}];
     std::vector<double> values;
@@ -175,7 +169,7 @@ absl::Status NeedleOfSmolLm2(ExperimentRun& run) {
           int64_t length) -> absl::StatusOr<std::vector<double>> {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(claim, "measure"));
     if (name != "matched" && name != "retrieved") {
-      return Unknown(claim, "measure", name);
+      return UnknownName(claim, "measure", name);
     }
     options.length = length;
     options.layer = -1;
@@ -241,7 +235,7 @@ absl::Status CostOfLength(ExperimentRun& run) {
       if (quantity == "time_growth" || quantity == "memory_growth") {
         REPRO_ASSIGN_OR_RETURN(base, run.IntArg(*claim, "base"));
       } else if (quantity != "dense_time_ratio") {
-        return Unknown(*claim, "quantity", quantity);
+        return UnknownName(*claim, "quantity", quantity);
       }
       Observation observation;
       for (const uint64_t seed : run.seeds()) {

@@ -31,16 +31,6 @@ namespace {
 
 constexpr char kSlug[] = "next_edit";
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
-bool HasArg(const Claim& claim, const std::string& name) {
-  return claim.args().count(name) > 0;
-}
-
 absl::StatusOr<std::vector<Sample>> TestSet(ExperimentRun& run) {
   REPRO_ASSIGN_OR_RETURN(const std::string path, run.AssetPath("test_set"));
   return ReadSamples(path);
@@ -161,7 +151,7 @@ absl::Status MeasureTestSet(ExperimentRun& run) {
                all - shape.window->old_last == lines;
       };
     } else {
-      return Unknown(*claim, "measure", measure);
+      return UnknownName(*claim, "measure", measure);
     }
     run.Record(*claim, static_cast<double>(std::count_if(
                            samples.begin(), samples.end(), property)));
@@ -218,9 +208,9 @@ absl::StatusOr<double> MetricOfClaim(ExperimentRun& run, const Claim& claim,
                                      const std::vector<Scored>& scored) {
   REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(claim, "metric"));
   const Metric metric = MetricByName(name);
-  if (metric == nullptr) return Unknown(claim, "metric", name);
+  if (metric == nullptr) return UnknownName(claim, "metric", name);
   std::string language;
-  if (HasArg(claim, "language")) {
+  if (claim.args().count("language") > 0) {
     REPRO_ASSIGN_OR_RETURN(language, run.Arg(claim, "language"));
   }
   int64_t rows = 0;
@@ -230,7 +220,7 @@ absl::StatusOr<double> MetricOfClaim(ExperimentRun& run, const Claim& claim,
     ++rows;
     accepted += metric(one.verdicts);
   }
-  if (rows == 0) return Unknown(claim, "output in the language", language);
+  if (rows == 0) return UnknownName(claim, "output in the language", language);
   return claim.unit() == "%" ? Percent(accepted, rows)
                              : static_cast<double>(accepted);
 }
@@ -278,7 +268,7 @@ absl::Status MeasureOutputs(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string model, run.Arg(*claim, "model"));
     REPRO_ASSIGN_OR_RETURN(const std::string report, run.Arg(*claim, "report"));
-    if (scored.count(model) == 0) return Unknown(*claim, "model", model);
+    if (scored.count(model) == 0) return UnknownName(*claim, "model", model);
     const std::vector<Scored>& joined = scored[model][false];
     double value = 0;
     if (report == "accepted") {
@@ -289,7 +279,7 @@ absl::Status MeasureOutputs(ExperimentRun& run) {
     } else if (report == "agrees_with_judge") {
       REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "metric"));
       const Metric metric = MetricByName(name);
-      if (metric == nullptr) return Unknown(*claim, "metric", name);
+      if (metric == nullptr) return UnknownName(*claim, "metric", name);
       const auto agreeing =
           std::count_if(joined.begin(), joined.end(), [&](const Scored& one) {
             return metric(one.verdicts) == one.verdicts.judge;
@@ -302,7 +292,7 @@ absl::Status MeasureOutputs(ExperimentRun& run) {
             return absl::StrCat(one.output, "\n") == one.sample->new_contents;
           }));
     } else {
-      return Unknown(*claim, "report", report);
+      return UnknownName(*claim, "report", report);
     }
     run.Record(*claim, value);
   }
@@ -340,9 +330,10 @@ absl::Status MeasureKnownOutputs(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "output"));
     REPRO_ASSIGN_OR_RETURN(const std::string truth, run.Arg(*claim, "truth"));
     const auto output = known_outputs.find(name);
-    if (output == known_outputs.end()) return Unknown(*claim, "output", name);
+    if (output == known_outputs.end())
+      return UnknownName(*claim, "output", name);
     if (truth != "new" && truth != "target") {
-      return Unknown(*claim, "truth", truth);
+      return UnknownName(*claim, "truth", truth);
     }
     std::vector<Scored> scored;
     for (const Sample& sample : samples) {
@@ -367,7 +358,7 @@ absl::StatusOr<Places> PlacesOfClaim(ExperimentRun& run, const Claim& claim) {
   REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(claim, "places"));
   if (name == "all") return Places::kAll;
   if (name == "below") return Places::kBelow;
-  return Unknown(claim, "places", name);
+  return UnknownName(claim, "places", name);
 }
 
 using Predictor = std::function<absl::StatusOr<std::string>(const Sample&)>;
@@ -436,7 +427,7 @@ absl::Status MeasureRule(ExperimentRun& run) {
       }
       value = Percent(sum, static_cast<double>(samples.size()));
     } else {
-      return Unknown(*claim, "predictor", predictor);
+      return UnknownName(*claim, "predictor", predictor);
     }
     run.Record(*claim, value);
   }

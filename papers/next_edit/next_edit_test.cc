@@ -2,8 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 #include "common/assets/sha256.h"
+#include "common/assets/test_asset.h"
 #include "common/data/io.h"
 #include "common/metrics/python_text.h"
 #include "papers/next_edit/analogy.h"
@@ -32,17 +30,6 @@ std::string TempFile(const std::string& name, const std::string& content) {
   const std::string path = absl::StrCat(testing::TempDir(), "/", name);
   EXPECT_TRUE(WriteFileAtomically(path, content).ok());
   return path;
-}
-
-// The path of an asset, empty if no folder of REPRO_ASSETS has it.
-std::string Asset(const std::string& name) {
-  const char* const folders = std::getenv("REPRO_ASSETS");
-  if (folders == nullptr) return "";
-  for (const auto& folder : absl::StrSplit(folders, ':', absl::SkipEmpty())) {
-    const std::string path = absl::StrCat(folder, "/next_edit/", name);
-    if (std::ifstream(path).good()) return path;
-  }
-  return "";
 }
 
 // Lines "first" to "last", with line ends.
@@ -512,7 +499,7 @@ TEST(ChancePositionMatch, CountsPlaces) {
 // ---- The test set ----------------------------------------------------------
 
 TEST(TestSet, EveryTextIsRebuilt) {
-  const std::string path = Asset("test210.jsonl.gz");
+  const std::string path = FindTestAsset("next_edit/test210.jsonl.gz");
   if (path.empty()) {
     GTEST_SKIP() << "next_edit/test210.jsonl.gz is not below a folder of "
                     "REPRO_ASSETS";

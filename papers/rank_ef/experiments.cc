@@ -26,18 +26,12 @@
 namespace repro::rank_ef {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 absl::StatusOr<double> Lookup(const ExperimentRun& run, const Claim& claim,
                               const std::string& arg,
                               const std::map<std::string, double>& values) {
   REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(claim, arg));
   const auto found = values.find(name);
-  if (found == values.end()) return Unknown(claim, arg, name);
+  if (found == values.end()) return UnknownName(claim, arg, name);
   return found->second;
 }
 
@@ -144,7 +138,7 @@ absl::StatusOr<double> MeasurePool(const ExperimentRun& run, const Claim& claim,
     REPRO_ASSIGN_OR_RETURN(fraction,
                            RankedPassAtK(pool, TrivialScores(pool, ranker), k));
   } else {
-    return Unknown(claim, "measure", measure);
+    return UnknownName(claim, "measure", measure);
   }
   return 100 * fraction;
 }
@@ -281,7 +275,7 @@ absl::StatusOr<std::vector<double>> Evaluate(
       const std::map<std::string, int64_t> ks = {
           {"pass1", 1}, {"pass2", 2}, {"pass5", 5}, {"pass10", 10}};
       const auto k = ks.find(measure);
-      if (k == ks.end()) return Unknown(claim, "measure", measure);
+      if (k == ks.end()) return UnknownName(claim, "measure", measure);
       REPRO_ASSIGN_OR_RETURN(value,
                              RankedPassAtK(pool, scores.correct, k->second));
       value *= 100;
@@ -327,7 +321,7 @@ absl::StatusOr<Question> ReadQuestion(const ExperimentRun& run,
   if (split == "within_problem") {
     question.split = Split::kWithinProblem;
   } else if (split != "by_problem") {
-    return Unknown(claim, "split", split);
+    return UnknownName(claim, "split", split);
   }
   return question;
 }

@@ -32,19 +32,13 @@
 namespace repro::razor {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 // Records `values.at(arg)` for each claim.
 absl::Status RecordByName(ExperimentRun& run, const std::string& arg,
                           const std::map<std::string, double>& values) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, arg));
     const auto found = values.find(name);
-    if (found == values.end()) return Unknown(*claim, arg, name);
+    if (found == values.end()) return UnknownName(*claim, arg, name);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();
@@ -84,7 +78,7 @@ absl::Status Budget(ExperimentRun& run) {
     } else if (quantity == "reduction") {
       run.Record(*claim, 100 * (1 - kept));
     } else {
-      return Unknown(*claim, "quantity", quantity);
+      return UnknownName(*claim, "quantity", quantity);
     }
   }
   return absl::OkStatus();
@@ -190,7 +184,7 @@ absl::Status ReleasedScores(ExperimentRun& run) {
         {"pearson", s.pearson},
         {"in_better_half", static_cast<double>(s.in_better_half)}};
     const auto found = values.find(quantity);
-    if (found == values.end()) return Unknown(*claim, "quantity", quantity);
+    if (found == values.end()) return UnknownName(*claim, "quantity", quantity);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();
@@ -304,7 +298,7 @@ absl::Status MeasureDecode(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string quantity,
                            run.Arg(*claim, "quantity"));
     if (name != "published" && name != "deployed") {
-      return Unknown(*claim, "cache", name);
+      return UnknownName(*claim, "cache", name);
     }
     const LayerKind kind =
         name == "published" ? LayerKind::kPublished : LayerKind::kDeployed;
@@ -312,7 +306,7 @@ absl::Status MeasureDecode(ExperimentRun& run) {
     if (quantity == "time_ratio") {
       REPRO_ASSIGN_OR_RETURN(tokens, run.IntArg(*claim, "tokens"));
     } else if (quantity != "crossover") {
-      return Unknown(*claim, "quantity", quantity);
+      return UnknownName(*claim, "quantity", quantity);
     }
     Observation observation;
     for (const uint64_t seed : run.seeds()) {

@@ -33,12 +33,6 @@
 namespace repro::token_select {
 namespace {
 
-absl::Status Unknown(const Claim& claim, const std::string& what,
-                     const std::string& name) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
-}
-
 // The numbers of an argument, separated by spaces.
 absl::StatusOr<std::vector<double>> Numbers(const ExperimentRun& run,
                                             const Claim& claim,
@@ -47,10 +41,10 @@ absl::StatusOr<std::vector<double>> Numbers(const ExperimentRun& run,
   std::vector<double> numbers;
   for (const auto& word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
     double number = 0;
-    if (!absl::SimpleAtod(word, &number)) return Unknown(claim, arg, text);
+    if (!absl::SimpleAtod(word, &number)) return UnknownName(claim, arg, text);
     numbers.push_back(number);
   }
-  if (numbers.empty()) return Unknown(claim, arg, text);
+  if (numbers.empty()) return UnknownName(claim, arg, text);
   return numbers;
 }
 
@@ -68,7 +62,7 @@ absl::Status Settings(ExperimentRun& run) {
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "setting"));
     const auto found = values.find(name);
-    if (found == values.end()) return Unknown(*claim, "setting", name);
+    if (found == values.end()) return UnknownName(*claim, "setting", name);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();
@@ -99,7 +93,7 @@ absl::Status Votes(ExperimentRun& run) {
         {"head_vote", Rule::kHeadVote},
         {"summed_logits", Rule::kSummedLogits}};
     const auto rule = rules.find(name);
-    if (rule == rules.end()) return Unknown(*claim, "rule", name);
+    if (rule == rules.end()) return UnknownName(*claim, "rule", name);
     try {
       const at::Tensor scores =
           at::tensor(logits, at::kDouble).view({heads, -1});
@@ -163,7 +157,7 @@ absl::Status InfiniteBench(ExperimentRun& run) {
     REPRO_ASSIGN_OR_RETURN(const std::string model, run.Arg(*claim, "model"));
     REPRO_ASSIGN_OR_RETURN(const std::string rules, run.Arg(*claim, "rules"));
     if (rules != "original" && rules != "revised") {
-      return Unknown(*claim, "rules", rules);
+      return UnknownName(*claim, "rules", rules);
     }
     auto& of_task = scores[{task, rules}];
     if (of_task.empty()) {
@@ -175,7 +169,7 @@ absl::Status InfiniteBench(ExperimentRun& run) {
                                                : InfiniteBenchRules::kRevised));
     }
     const auto found = of_task.find(model);
-    if (found == of_task.end()) return Unknown(*claim, "model", model);
+    if (found == of_task.end()) return UnknownName(*claim, "model", model);
     run.Record(*claim, found->second);
   }
   return absl::OkStatus();
