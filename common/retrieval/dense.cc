@@ -130,7 +130,7 @@ std::unique_ptr<faiss::IndexIVFFlat> NewIvf(int64_t dim,
   auto ivf = std::make_unique<faiss::IndexIVFFlat>(
       quantizer.get(), dim, options.num_lists, Metric(options.similarity));
   ivf->own_fields = true;
-  quantizer.release();
+  static_cast<void>(quantizer.release());
   ivf->nprobe = options.num_probes;
   return ivf;
 }

@@ -16,7 +16,6 @@
 namespace repro::chain_of_code {
 namespace {
 
-using completion::CompletionRequest;
 using ::testing::DoubleNear;
 using ::testing::HasSubstr;
 

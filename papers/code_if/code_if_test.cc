@@ -30,7 +30,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::StartsWith;
 
 std::string TempFile(const std::string& name, const std::string& content) {
   const std::string path = absl::StrCat(::testing::TempDir(), "/", name);

@@ -174,8 +174,10 @@ absl::Status Recorded(ExperimentRun& run) {
     } else {
       return UnknownName(*claim, "measure", measure);
     }
-    if (found == 0)
-      return UnknownName(*claim, "program of", model + " " + method);
+    if (found == 0) {
+      return UnknownName(*claim, "program of",
+                         absl::StrCat(model, " ", method));
+    }
     run.Record(*claim, count);
   }
   return absl::OkStatus();

@@ -1,6 +1,7 @@
 #include "papers/code_tree/parse.h"
 
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -61,8 +62,7 @@ std::vector<Block> FencedBlocks(const Lines& lines) {
   const auto close = [&](bool closed) {
     open->code = absl::StrJoin(code, "\n");
     open->closed = closed;
-    blocks.push_back(*std::move(open));
-    open.reset();
+    blocks.push_back(*std::exchange(open, std::nullopt));
     code.clear();
   };
   for (const absl::string_view line : lines) {

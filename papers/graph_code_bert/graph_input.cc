@@ -1,6 +1,7 @@
 #include "papers/graph_code_bert/graph_input.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -32,8 +33,7 @@ std::vector<bool> DrawNodes(int64_t num_nodes, double share,
                             std::mt19937_64& random) {
   std::vector<bool> drawn(num_nodes, false);
   if (num_nodes == 0) return drawn;
-  const auto wanted =
-      static_cast<int64_t>(share * static_cast<double>(num_nodes) + 0.5);
+  const int64_t wanted = std::llround(share * static_cast<double>(num_nodes));
   const int64_t count = std::clamp<int64_t>(wanted, 1, num_nodes);
   for (const int64_t node : DrawWithoutReplacement(num_nodes, count, random)) {
     drawn[node] = true;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "common/count/parameters.h"
 #include "common/encoder/objectives.h"
 #include "common/tensor/generator.h"
@@ -303,10 +304,10 @@ TEST(SpeedTest, RandomInputIsFull) {
 Columns Pairs(const std::vector<std::string>& names) {
   Columns columns;
   for (const std::string& name : names) {
-    columns["java"].push_back("public int " + name + "(int a) {int " + name +
-                              " = a;return " + name + ";}");
-    columns["cs"].push_back("public virtual int " + name + "(int b) {return " +
-                            name + " + b;}");
+    columns["java"].push_back(absl::StrCat("public int ", name, "(int a) {int ",
+                                           name, " = a;return ", name, ";}"));
+    columns["cs"].push_back(absl::StrCat("public virtual int ", name,
+                                         "(int b) {return ", name, " + b;}"));
   }
   return columns;
 }
