@@ -10,7 +10,6 @@
 namespace repro {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 std::string ErrorOf(const std::string& text) {
