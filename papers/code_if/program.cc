@@ -373,12 +373,11 @@ void Program::ReadPython() {
       }
       add_target(node.ChildByField("left"), node.ChildByField("type"), value,
                  /*once=*/true);
-    } else if (type == "augmented_assignment") {
-      add_target(node.ChildByField("left"), {}, {}, /*once=*/false);
     } else if (type == "named_expression") {
       add_target(node.ChildByField("name"), {}, node.ChildByField("value"),
                  /*once=*/true);
-    } else if (type == "for_statement" || type == "for_in_clause") {
+    } else if (type == "augmented_assignment" || type == "for_statement" ||
+               type == "for_in_clause") {
       add_target(node.ChildByField("left"), {}, {}, /*once=*/false);
     } else if (type == "as_pattern_target") {
       add_target(node, {}, {}, /*once=*/false);
