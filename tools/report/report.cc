@@ -523,7 +523,7 @@ class PageBuilder {
           "\u2002");
     }
     figure->SetValue("FIGURE_KEY", key);
-    figures_.push_back({figure, "FIGURE_SVG", plotter_.Add(std::move(plot))});
+    figures_.push_back({figure, "FIGURE_SVG", plotter_.Add(plot)});
   }
 
   void AddHistory(TemplateDictionary* parent, const TableView& table) {
@@ -607,7 +607,7 @@ class PageBuilder {
     if (printed.ok() && view.claim->evidence() != SCALED) {
       plot.reported = printed->value;
     }
-    figures_.push_back({figure, "HISTORY_SVG", plotter_.Add(std::move(plot))});
+    figures_.push_back({figure, "HISTORY_SVG", plotter_.Add(plot)});
   }
 
   void AddLinks(TemplateDictionary* parent, const Paper& paper,
