@@ -136,6 +136,15 @@ std::string Strip(absl::string_view text) {
   return first == nullptr ? std::string() : std::string(first, last - first);
 }
 
+absl::string_view StripTrailing(absl::string_view text) {
+  const char* const begin = text.data();
+  size_t kept = 0;
+  while (!text.empty()) {
+    if (!IsSpace(TakeCodePoint(&text))) kept = text.data() - begin;
+  }
+  return {begin, kept};
+}
+
 std::vector<absl::string_view> SplitLines(absl::string_view text,
                                           LineEnds ends) {
   std::vector<absl::string_view> lines;

@@ -33,9 +33,10 @@ bool IsAsciiPunctuation(int32_t code_point);
 std::string Lower(absl::string_view text);
 std::string Upper(absl::string_view text);
 
-// text.split() and text.strip().
+// text.split(), text.strip() and text.rstrip().
 Tokens SplitWhitespace(absl::string_view text);
 std::string Strip(absl::string_view text);
+absl::string_view StripTrailing(absl::string_view text);
 
 // text.splitlines() and text.splitlines(keepends=True): a line ends at "\n",
 // "\r", "\r\n", "\v", "\f", U+001C to U+001E, U+0085, U+2028 or U+2029, and

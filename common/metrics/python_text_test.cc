@@ -56,6 +56,9 @@ TEST(PythonTextTest, SplitAndStrip) {
   EXPECT_THAT(SplitWhitespace(" \n"), IsEmpty());
   EXPECT_EQ(Strip("\u3000 a b\n"), "a b");
   EXPECT_EQ(Strip(" "), "");
+  EXPECT_EQ(StripTrailing("\u3000 a b\u2003\n"), "\u3000 a b");
+  EXPECT_EQ(StripTrailing(" "), "");
+  EXPECT_EQ(StripTrailing(""), "");
   EXPECT_THAT(SplitKeepingEmpty("a  b", ' '), ElementsAre("a", "", "b"));
   EXPECT_THAT(SplitKeepingEmpty("", ' '), ElementsAre(""));
 }

@@ -14,7 +14,6 @@
 #include "common/metrics/line_diff.h"
 #include "common/metrics/python_text.h"
 #include "common/status/macros.h"
-#include "common/text/utf8.h"
 
 namespace repro::next_edit {
 namespace {
@@ -49,17 +48,6 @@ std::vector<std::string> ContextLines(const Hunk& hunk) {
   return context;
 }
 
-// str.rstrip().
-absl::string_view StripTrailing(absl::string_view text) {
-  const metrics::Symbols code_points = metrics::CodePoints(text);
-  size_t kept = code_points.size();
-  while (kept > 0 && metrics::IsSpace(code_points[kept - 1])) --kept;
-  // The bytes of the first `kept` code points.
-  size_t bytes = 0;
-  for (size_t i = 0; i < kept; ++i) NextCodePoint(text, &bytes);
-  return text.substr(0, bytes);
-}
-
 }  // namespace
 
 absl::StatusOr<Matches> Match(absl::string_view current_contents,
@@ -84,7 +72,7 @@ absl::StatusOr<Matches> Match(absl::string_view current_contents,
 
 bool ExactUpToTrailingSpace(absl::string_view new_contents,
                             absl::string_view output) {
-  return StripTrailing(new_contents) == StripTrailing(output);
+  return metrics::StripTrailing(new_contents) == metrics::StripTrailing(output);
 }
 
 std::optional<std::string> AnswerOfApiModel(absl::string_view response) {
