@@ -16,6 +16,7 @@
 #include <type_traits>
 
 #include "kernels/decode_linear/decode_linear_cuda.h"
+#include "kernels/runtime/float_conversion.h"
 
 namespace repro {
 namespace {
@@ -27,21 +28,6 @@ constexpr int kLoads = 8;   // in flight a lane
 constexpr int kStep = 32 * kVector * kLoads;
 constexpr int kMaxColumns = 24576;
 constexpr int kRowsAtOnce = 512;  // of results in shared memory
-
-__device__ inline float ToFloat(__half x) { return __half2float(x); }
-__device__ inline float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
-__device__ inline float ToFloat(float x) { return x; }
-
-template <typename T>
-__device__ inline T FromFloat(float x) {
-  if constexpr (std::is_same<T, __half>::value) {
-    return __float2half(x);
-  } else if constexpr (std::is_same<T, __nv_bfloat16>::value) {
-    return __float2bfloat16(x);
-  } else {
-    return x;
-  }
-}
 
 template <typename T>
 __device__ inline float2 Unpack(uint32_t packed) {

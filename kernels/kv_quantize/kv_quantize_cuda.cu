@@ -15,27 +15,13 @@
 #include <type_traits>
 
 #include "kernels/kv_quantize/kv_quantize_cuda.h"
+#include "kernels/runtime/float_conversion.h"
 
 namespace repro {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kVector = 8;
-
-__device__ inline float ToFloat(float x) { return x; }
-__device__ inline float ToFloat(__half x) { return __half2float(x); }
-__device__ inline float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
-
-template <typename T>
-__device__ inline T FromFloat(float x) {
-  if constexpr (std::is_same<T, __half>::value) {
-    return __float2half(x);
-  } else if constexpr (std::is_same<T, __nv_bfloat16>::value) {
-    return __float2bfloat16(x);
-  } else {
-    return x;
-  }
-}
 
 template <typename T>
 struct alignas(16) Vector {

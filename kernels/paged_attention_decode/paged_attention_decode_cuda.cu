@@ -38,6 +38,7 @@
 #include <type_traits>
 
 #include "kernels/paged_attention_decode/paged_attention_decode_cuda.h"
+#include "kernels/runtime/float_conversion.h"
 
 namespace repro {
 namespace {
@@ -57,21 +58,6 @@ constexpr float kLn2 = 0.6931471805599453f;
 // Below every logit, and finite so that differences are numbers.
 constexpr float kLowest = -1e30f;
 constexpr float kLag = 8;
-
-__device__ inline float ToFloat(float x) { return x; }
-__device__ inline float ToFloat(__half x) { return __half2float(x); }
-__device__ inline float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
-
-template <typename T>
-__device__ inline T FromFloat(float x) {
-  if constexpr (std::is_same<T, __half>::value) {
-    return __float2half(x);
-  } else if constexpr (std::is_same<T, __nv_bfloat16>::value) {
-    return __float2bfloat16(x);
-  } else {
-    return x;
-  }
-}
 
 template <typename T>
 __device__ inline uint32_t Pack(float low, float high) {

@@ -23,6 +23,7 @@
 
 #include "kernels/flash/mma.h"
 #include "kernels/paged_dot_product/paged_dot_product_cuda.h"
+#include "kernels/runtime/float_conversion.h"
 
 namespace repro {
 namespace {
@@ -35,9 +36,6 @@ constexpr int kColumns = 4;  // groups of 8 keys whose loads are in flight
 constexpr int kRows = 16;    // query heads of one product
 
 static_assert(kWarpTokens % (8 * kColumns) == 0, "whole steps");
-
-__device__ float ToFloat(__half x) { return __half2float(x); }
-__device__ float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
 
 // A running maximum and the sum of exponentials below it.
 struct SoftmaxSum {

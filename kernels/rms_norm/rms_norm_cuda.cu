@@ -16,6 +16,7 @@
 #include <cuda_fp16.h>
 
 #include "kernels/rms_norm/rms_norm_cuda.h"
+#include "kernels/runtime/float_conversion.h"
 
 namespace repro {
 namespace {
@@ -23,24 +24,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kMaxVectors = 8;
 constexpr int kBackwardBlocks = 132 * 4;
-
-__device__ float ToFloat(float x) { return x; }
-__device__ float ToFloat(__half x) { return __half2float(x); }
-__device__ float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
-template <typename T>
-__device__ T FromFloat(float x);
-template <>
-__device__ float FromFloat<float>(float x) {
-  return x;
-}
-template <>
-__device__ __half FromFloat<__half>(float x) {
-  return __float2half_rn(x);
-}
-template <>
-__device__ __nv_bfloat16 FromFloat<__nv_bfloat16>(float x) {
-  return __float2bfloat16_rn(x);
-}
 
 template <typename T>
 struct alignas(16) Vector {
