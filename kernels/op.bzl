@@ -79,6 +79,7 @@ def kernel_op(name, deps = [], cuda_deps = [], cuda_hdrs = [], cuda_srcs = None,
         visibility = ["//kernels:__pkg__"],
         deps = deps + [
             ":%s_cuda_kernels" % name,
+            "//kernels/runtime:float_type_of",
             "//third_party/torch:torch_cuda",
         ],
         alwayslink = True,

@@ -1,6 +1,7 @@
 #include "common/lm/linear.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
@@ -28,6 +29,14 @@ at::Tensor LinearWeight::Apply(const at::Tensor& x) const {
   return packed.defined() ? QuantizedLinear(x, packed, format, out_features,
                                             in_features, optional_bias)
                           : at::linear(x, dense, optional_bias);
+}
+
+at::Tensor LinearWeight::AddTo(at::Tensor sum, const at::Tensor& x) const {
+  if (at::GradMode::is_enabled()) return sum + Apply(x);
+  if (sum.is_cuda() && dense.defined() && !bias.defined()) {
+    return sum.addmm_(x, dense.t());
+  }
+  return sum.add_(Apply(x));
 }
 
 int64_t LinearWeight::Bytes() const {

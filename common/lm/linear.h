@@ -23,6 +23,11 @@ struct LinearWeight {
 
   // x: [..., in] -> [..., out], of x's dtype.
   at::Tensor Apply(const at::Tensor& x) const;
+
+  // sum + Apply(x), which without gradients is written over sum. On a GPU a
+  // dense weight's product adds as it writes.
+  at::Tensor AddTo(at::Tensor sum, const at::Tensor& x) const;
+
   int64_t Bytes() const;
 };
 

@@ -6,7 +6,6 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/stack.h>
 
 #include <utility>
@@ -15,6 +14,7 @@
 #include "common/tensor/check.h"
 #include "kernels/quantized_linear/quantized_linear.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/swiglu/swiglu.h"
 
 namespace repro::lm {
 namespace {
@@ -37,15 +37,8 @@ at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
                                              : RmsNorm(x, weight, eps);
 }
 
-// x + y; x is used no more.
-at::Tensor Add(at::Tensor x, const at::Tensor& y) {
-  return at::GradMode::is_enabled() ? x + y : x.add_(y);
-}
-
-at::Tensor SwiGlu(const at::Tensor& gate_up) {
-  if (cpu::Takes(gate_up)) return cpu::SwiGlu(gate_up);
-  const int64_t dim = gate_up.size(1) / 2;
-  return at::silu(gate_up.narrow(1, 0, dim)) * gate_up.narrow(1, dim, dim);
+at::Tensor Gate(const at::Tensor& gate_up) {
+  return cpu::Takes(gate_up) ? cpu::SwiGlu(gate_up) : SwiGlu(gate_up);
 }
 
 }  // namespace
@@ -159,10 +152,10 @@ at::Tensor LanguageModel::Hidden(const std::vector<Chunk>& chunks) const {
       attended[i] = attended[i].transpose(0, 1).reshape(
           {counts[i], c.num_heads * c.head_dim});
     }
-    x = Add(x, layer.output.Apply(attended.size() == 1 ? attended[0]
-                                                       : at::cat(attended)));
-    x = Add(x, layer.down.Apply(SwiGlu(layer.gate_up.Apply(
-                   Norm(x, layer.ffn_norm, c.rms_norm_eps)))));
+    x = layer.output.AddTo(
+        x, attended.size() == 1 ? attended[0] : at::cat(attended));
+    x = layer.down.AddTo(
+        x, Gate(layer.gate_up.Apply(Norm(x, layer.ffn_norm, c.rms_norm_eps))));
   }
   return Norm(x, weights_.final_norm, c.rms_norm_eps);
 }

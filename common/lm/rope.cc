@@ -2,9 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/pow.h>
 
@@ -13,6 +11,7 @@
 
 #include "common/lm/cpu_ops.h"
 #include "common/tensor/check.h"
+#include "kernels/rotary/rotary.h"
 
 namespace repro::lm {
 namespace {
@@ -50,15 +49,6 @@ at::Tensor InverseFrequencies(const ModelConfig& config) {
   return out;
 }
 
-// x: [heads, tokens, head_dim]; cos, sin: [tokens, head_dim / 2] float32.
-at::Tensor Rotate(const at::Tensor& x, const at::Tensor& cos,
-                  const at::Tensor& sin) {
-  const at::Tensor c = cos.to(x.scalar_type());
-  const at::Tensor s = sin.to(x.scalar_type());
-  return at::addcmul(x * at::cat({c, c}, -1), x.roll(x.size(-1) / 2, -1),
-                     at::cat({-s, s}, -1));
-}
-
 }  // namespace
 
 Rope::Rope(const ModelConfig& config, c10::Device device, at::ScalarType dtype)
@@ -74,12 +64,9 @@ at::Tensor Rope::Apply(const at::Tensor& x, int64_t first) const {
   TORCH_CHECK(first >= 0, "rope: first position ", first);
   const int64_t tokens = x.size(1);
   Grow(first + tokens);
-  if (cpu::Takes(x)) {
-    return cpu::Rotate(x, cos_.narrow(0, first, tokens),
-                       sin_.narrow(0, first, tokens));
-  }
-  return Rotate(x, cos_.narrow(0, first, tokens),
-                sin_.narrow(0, first, tokens));
+  const at::Tensor cos = cos_.narrow(0, first, tokens);
+  const at::Tensor sin = sin_.narrow(0, first, tokens);
+  return cpu::Takes(x) ? cpu::Rotate(x, cos, sin) : Rotary(x, cos, sin);
 }
 
 at::Tensor Rope::ApplyAt(const at::Tensor& x,
@@ -90,7 +77,7 @@ at::Tensor Rope::ApplyAt(const at::Tensor& x,
   // for it would break a captured graph.
   const at::Tensor angle =
       at::outer(positions.to(at::kFloat), inverse_frequencies_);
-  return Rotate(x, angle.cos(), angle.sin());
+  return Rotary(x, angle.cos(), angle.sin());
 }
 
 void Rope::Tables(int64_t count, at::Tensor* cos, at::Tensor* sin) const {

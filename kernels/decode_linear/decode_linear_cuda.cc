@@ -9,14 +9,10 @@
 
 #include <optional>
 
+#include "kernels/runtime/float_type_of.h"
+
 namespace repro {
 namespace {
-
-DecodeLinearType TypeOf(const at::Tensor& x) {
-  return x.scalar_type() == at::kHalf       ? DecodeLinearType::kHalf
-         : x.scalar_type() == at::kBFloat16 ? DecodeLinearType::kBFloat16
-                                            : DecodeLinearType::kFloat;
-}
 
 // The inputs are checked by decode_linear_.
 void Vector(const at::Tensor& out, const at::Tensor& x,
@@ -34,8 +30,8 @@ void Vector(const at::Tensor& out, const at::Tensor& x,
   p.outputs = out.size(1);
   p.columns = static_cast<int>(x.size(1));
   p.eps = static_cast<float>(eps);
-  p.type = TypeOf(x);
-  p.out_type = TypeOf(out);
+  p.type = FloatTypeOf(x.scalar_type(), "decode_linear");
+  p.out_type = FloatTypeOf(out.scalar_type(), "decode_linear");
   p.mode = static_cast<DecodeLinearMode>(use);
   p.multiprocessors =
       at::cuda::getCurrentDeviceProperties()->multiProcessorCount;

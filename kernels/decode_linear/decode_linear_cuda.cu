@@ -240,8 +240,8 @@ cudaError_t LaunchMode(const DecodeLinearParams& p) {
 
 template <typename T>
 cudaError_t LaunchOut(const DecodeLinearParams& p) {
-  return p.out_type == DecodeLinearType::kFloat ? LaunchMode<T, float>(p)
-                                                : LaunchMode<T, T>(p);
+  return p.out_type == FloatType::kFloat ? LaunchMode<T, float>(p)
+                                         : LaunchMode<T, T>(p);
 }
 
 }  // namespace
@@ -251,8 +251,8 @@ bool DecodeLinearFits(int64_t columns) {
 }
 
 cudaError_t DecodeLinearLaunch(const DecodeLinearParams& p) {
-  return p.type == DecodeLinearType::kHalf ? LaunchOut<__half>(p)
-                                           : LaunchOut<__nv_bfloat16>(p);
+  return p.type == FloatType::kHalf ? LaunchOut<__half>(p)
+                                    : LaunchOut<__nv_bfloat16>(p);
 }
 
 }  // namespace repro

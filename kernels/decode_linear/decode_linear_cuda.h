@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-namespace repro {
+#include "kernels/runtime/float_type.h"
 
-enum class DecodeLinearType { kFloat, kHalf, kBFloat16 };
+namespace repro {
 
 // What becomes of the products.
 enum class DecodeLinearMode {
@@ -27,8 +27,8 @@ struct DecodeLinearParams {
   int64_t outputs;
   int columns;
   float eps;
-  DecodeLinearType type;      // of x, weight, norm and bias: half or bfloat16
-  DecodeLinearType out_type;  // the same, or float
+  FloatType type;      // of x, weight, norm and bias: half or bfloat16
+  FloatType out_type;  // the same, or float
   DecodeLinearMode mode;
   int multiprocessors;
   cudaStream_t stream;

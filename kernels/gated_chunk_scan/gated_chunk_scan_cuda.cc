@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "kernels/gated_chunk_scan/gated_chunk_scan_check.h"
+#include "kernels/runtime/float_type_of.h"
 
 namespace repro {
 namespace {
@@ -21,20 +22,6 @@ namespace {
 // Channels of a 16-byte vector of the narrowest dtype.
 constexpr int64_t kVector = 8;
 constexpr int64_t kMaxSize = int64_t{1} << 30;
-
-GatedChunkScanType TypeOf(const at::Tensor& x) {
-  switch (x.scalar_type()) {
-    case at::kFloat:
-      return GatedChunkScanType::kFloat;
-    case at::kHalf:
-      return GatedChunkScanType::kHalf;
-    case at::kBFloat16:
-      return GatedChunkScanType::kBFloat16;
-    default:
-      TORCH_CHECK(false, "gated_chunk_scan: ", x.scalar_type(),
-                  " on CUDA; supported are float, half and bfloat16");
-  }
-}
 
 bool Aligned(const at::Tensor& x) {
   return reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
@@ -67,8 +54,8 @@ GatedChunkScanSizes SizesOf(const at::Tensor& gate, const at::Tensor& k,
   sizes.groups = k.size(-2);
   sizes.head_dim = v.size(-1);
   sizes.chunk_size = std::min(chunk_size, sizes.seq_len);
-  sizes.type = TypeOf(v);
-  sizes.gate_type = TypeOf(gate);
+  sizes.type = FloatTypeOf(v.scalar_type(), "gated_chunk_scan");
+  sizes.gate_type = FloatTypeOf(gate.scalar_type(), "gated_chunk_scan");
   TORCH_CHECK(sizes.seq_len <= kMaxSize &&
                   sizes.heads * sizes.head_dim <= kMaxSize &&
                   v.numel() / 1024 <= kMaxSize,

@@ -634,14 +634,14 @@ size_t ScratchBytes(const GatedChunkScanSizes& s, int tile) {
 // Calls launch with the C++ types of (type, gate_type).
 template <typename Launch>
 cudaError_t Dispatch(const GatedChunkScanSizes& s, const Launch& launch) {
-  const bool float_gate = s.gate_type == GatedChunkScanType::kFloat;
+  const bool float_gate = s.gate_type == FloatType::kFloat;
   switch (s.type) {
-    case GatedChunkScanType::kFloat:
+    case FloatType::kFloat:
       return launch(float{}, float{});
-    case GatedChunkScanType::kHalf:
+    case FloatType::kHalf:
       return float_gate ? launch(__half{}, float{})
                         : launch(__half{}, __half{});
-    case GatedChunkScanType::kBFloat16:
+    case FloatType::kBFloat16:
       return float_gate ? launch(__nv_bfloat16{}, float{})
                         : launch(__nv_bfloat16{}, __nv_bfloat16{});
   }

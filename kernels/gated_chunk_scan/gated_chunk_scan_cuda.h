@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace repro {
+#include "kernels/runtime/float_type.h"
 
-enum class GatedChunkScanType { kFloat, kHalf, kBFloat16 };
+namespace repro {
 
 // [batch, seq_len, heads, head_dim] whose last axis is dense; strides in
 // elements.
@@ -29,8 +29,8 @@ struct GatedChunkScanSizes {
   int64_t groups;
   int64_t head_dim;
   int64_t chunk_size;
-  GatedChunkScanType type;       // of all but gate and its gradient
-  GatedChunkScanType gate_type;  // kFloat or type
+  FloatType type;       // of all but gate and its gradient
+  FloatType gate_type;  // kFloat or type
 };
 
 // k_average, v_average: dense [batch, seq_len, heads, head_dim]. scratch: of

@@ -10,22 +10,10 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/runtime/float_type_of.h"
+
 namespace repro {
 namespace {
-
-KvType TypeOf(const char* op, at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return KvType::kFloat;
-    case at::kHalf:
-      return KvType::kHalf;
-    case at::kBFloat16:
-      return KvType::kBFloat16;
-    default:
-      TORCH_CHECK(false, op, ": ", type,
-                  " on CUDA; supported are float, half and bfloat16");
-  }
-}
 
 // The grid's first axis counts blocks of 256 threads, a warp a group at most.
 void CheckGroups(const char* op, int64_t elements) {
@@ -54,7 +42,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> Quantize(const at::Tensor& x_in,
   p.groups = scale.numel();
   p.group_size = static_cast<int>(group_size);
   p.bits = static_cast<int>(bits);
-  p.type = TypeOf("kv_quantize", x.scalar_type());
+  p.type = FloatTypeOf(x.scalar_type(), "kv_quantize");
   p.stream = c10::cuda::getCurrentCUDAStream();
   C10_CUDA_CHECK(KvQuantizeLaunch(p));
   return {packed, scale, zero};
@@ -79,7 +67,7 @@ at::Tensor Dequantize(const at::Tensor& packed_in, const at::Tensor& scale_in,
   p.groups = scale.numel();
   p.group_size = static_cast<int>(head_dim / scale.size(-1));
   p.bits = static_cast<int>(packed.size(-1) * 8 / head_dim);
-  p.type = TypeOf("kv_dequantize", dtype);
+  p.type = FloatTypeOf(dtype, "kv_dequantize");
   p.stream = c10::cuda::getCurrentCUDAStream();
   C10_CUDA_CHECK(KvDequantizeLaunch(p));
   return x;

@@ -224,11 +224,11 @@ cudaError_t Dispatch(const KvQuantizeParams& p, const Launch& launch) {
                        : launch(type, std::integral_constant<int, 8>());
   };
   switch (p.type) {
-    case KvType::kFloat:
+    case FloatType::kFloat:
       return of_type(float{});
-    case KvType::kHalf:
+    case FloatType::kHalf:
       return of_type(__half{});
-    case KvType::kBFloat16:
+    case FloatType::kBFloat16:
       return of_type(__nv_bfloat16{});
   }
   return cudaErrorInvalidValue;

@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-namespace repro {
+#include "kernels/runtime/float_type.h"
 
-enum class KvType { kFloat, kHalf, kBFloat16 };
+namespace repro {
 
 // All arrays are dense: x [groups, group_size] of `type`, packed [groups,
 // group_size * bits / 8], scale and zero [groups] of half.
@@ -20,7 +20,7 @@ struct KvQuantizeParams {
   int64_t groups;
   int group_size;
   int bits;
-  KvType type;
+  FloatType type;
   cudaStream_t stream;
 };
 cudaError_t KvQuantizeLaunch(const KvQuantizeParams& params);

@@ -13,25 +13,12 @@
 #include <tuple>
 
 #include "kernels/paged_attention_decode/layout.h"
+#include "kernels/runtime/float_type_of.h"
 
 namespace repro {
 namespace {
 
 using OptionalTensor = std::optional<at::Tensor>;
-
-PagedType TypeOf(const char* op, const at::Tensor& x) {
-  switch (x.scalar_type()) {
-    case at::kFloat:
-      return PagedType::kFloat;
-    case at::kHalf:
-      return PagedType::kHalf;
-    case at::kBFloat16:
-      return PagedType::kBFloat16;
-    default:
-      TORCH_CHECK(false, op, ": ", x.dtype(),
-                  " on CUDA; supported are float, half and bfloat16");
-  }
-}
 
 PagedView ViewOf(const at::Tensor& pages) {
   return {pages.const_data_ptr(), pages.stride(0), pages.stride(1),
@@ -65,7 +52,7 @@ std::tuple<at::Tensor, at::Tensor> Decode(
                    page_table = DenseRows(page_table_in),
                    lengths = DenseRows(lengths_in);
   PagedDecodeParams p = {};
-  p.type = TypeOf(kOp, q);
+  p.type = FloatTypeOf(q.scalar_type(), kOp);
   const at::Tensor out = at::empty(q.sizes(), q.options());
   const at::Tensor lse =
       at::empty({q.size(0), q.size(1)}, q.options().dtype(at::kFloat));
@@ -165,7 +152,7 @@ void Append(const at::Tensor& k_pages, const at::Tensor& v_pages,
                                          std::numeric_limits<int32_t>::max()));
   p.sink = static_cast<int>(sink);
   p.window = static_cast<int>(window);
-  p.type = TypeOf(kOp, q);
+  p.type = FloatTypeOf(q.scalar_type(), kOp);
   p.stream = c10::cuda::getCurrentCUDAStream();
   C10_CUDA_CHECK(PagedAppendLaunch(p));
 }

@@ -706,7 +706,7 @@ bool Aligned(const PagedView& view, int bits) {
 bool PowerOfTwo(int x) { return x > 0 && (x & (x - 1)) == 0; }
 
 bool IsFast(const PagedDecodeParams& p) {
-  if (p.type == PagedType::kFloat) return false;
+  if (p.type == FloatType::kFloat) return false;
   if (!Aligned(p.k, p.bits) || !Aligned(p.v, p.bits)) return false;
   if (p.bits == 16) return p.head_dim % 8 == 0 && p.head_dim <= 128;
   return (p.head_dim == 64 || p.head_dim == 128) && p.group_size >= 16 &&
@@ -810,11 +810,11 @@ int PagedDecodeSplits(const PagedDecodeParams& p, int multiprocessors) {
 
 cudaError_t PagedDecodeLaunch(const PagedDecodeParams& params) {
   switch (params.type) {
-    case PagedType::kFloat:
+    case FloatType::kFloat:
       return LaunchBits<float>(params);
-    case PagedType::kHalf:
+    case FloatType::kHalf:
       return LaunchBits<__half>(params);
-    case PagedType::kBFloat16:
+    case FloatType::kBFloat16:
       return LaunchBits<__nv_bfloat16>(params);
   }
   return cudaErrorInvalidValue;
@@ -823,11 +823,11 @@ cudaError_t PagedDecodeLaunch(const PagedDecodeParams& params) {
 cudaError_t PagedAppendLaunch(const PagedAppendParams& p) {
   const dim3 grid(p.num_heads + 2 * p.num_kv_heads, p.batch);
   switch (p.type) {
-    case PagedType::kFloat:
+    case FloatType::kFloat:
       return LaunchEarly(Append<float>, grid, 32, 0, p.stream, p);
-    case PagedType::kHalf:
+    case FloatType::kHalf:
       return LaunchEarly(Append<__half>, grid, 32, 0, p.stream, p);
-    case PagedType::kBFloat16:
+    case FloatType::kBFloat16:
       return LaunchEarly(Append<__nv_bfloat16>, grid, 32, 0, p.stream, p);
   }
   return cudaErrorInvalidValue;

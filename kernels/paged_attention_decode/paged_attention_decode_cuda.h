@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-namespace repro {
+#include "kernels/runtime/float_type.h"
 
-enum class PagedType { kFloat, kHalf, kBFloat16 };
+namespace repro {
 
 // A view [num_pages, page_size, num_kv_heads, row] with a dense last axis;
 // strides in elements of its type.
@@ -37,7 +37,7 @@ struct PagedDecodeParams {
   int bits;        // of an element of the pages: 16 or 32, 8, 4
   int splits;      // PagedDecodeSplits
   float scale;
-  PagedType type;  // of q, out and unquantised pages
+  FloatType type;  // of q, out and unquantised pages
   cudaStream_t stream;
 };
 
@@ -64,7 +64,7 @@ struct PagedAppendParams {
   int batch, num_heads, num_kv_heads, head_dim, page_size;
   int max_keys;  // slots of a sequence in the page table
   int sink, window;
-  PagedType type;
+  FloatType type;
   cudaStream_t stream;
 };
 cudaError_t PagedAppendLaunch(const PagedAppendParams& params);

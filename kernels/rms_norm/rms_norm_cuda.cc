@@ -12,22 +12,10 @@
 #include <optional>
 #include <tuple>
 
+#include "kernels/runtime/float_type_of.h"
+
 namespace repro {
 namespace {
-
-RmsNormType TypeOf(const at::Tensor& x) {
-  switch (x.scalar_type()) {
-    case at::kFloat:
-      return RmsNormType::kFloat;
-    case at::kHalf:
-      return RmsNormType::kHalf;
-    case at::kBFloat16:
-      return RmsNormType::kBFloat16;
-    default:
-      TORCH_CHECK(false, "rms_norm: ", x.dtype(),
-                  " on CUDA; supported are float, half and bfloat16");
-  }
-}
 
 int64_t Rows(const at::Tensor& x) {
   const int64_t rows = x.size(-1) == 0 ? 0 : x.numel() / x.size(-1);
@@ -55,8 +43,10 @@ std::tuple<at::Tensor, at::Tensor> Forward(
   params.rows = rows;
   params.dim = x.size(-1);
   params.eps = static_cast<float>(eps);
-  params.type = TypeOf(x);
-  params.weight_type = scale.defined() ? TypeOf(scale) : params.type;
+  params.type = FloatTypeOf(x.scalar_type(), "rms_norm");
+  params.weight_type = scale.defined()
+                           ? FloatTypeOf(scale.scalar_type(), "rms_norm")
+                           : params.type;
   params.stream = c10::cuda::getCurrentCUDAStream();
   C10_CUDA_CHECK(RmsNormForwardLaunch(params));
   return {y, inverse_rms};
@@ -88,8 +78,10 @@ std::tuple<at::Tensor, at::Tensor> Backward(
         scale.defined() ? partial.mutable_data_ptr<float>() : nullptr;
     params.rows = rows;
     params.dim = x.size(-1);
-    params.type = TypeOf(x);
-    params.weight_type = scale.defined() ? TypeOf(scale) : params.type;
+    params.type = FloatTypeOf(x.scalar_type(), "rms_norm");
+    params.weight_type = scale.defined()
+                             ? FloatTypeOf(scale.scalar_type(), "rms_norm")
+                             : params.type;
     params.stream = c10::cuda::getCurrentCUDAStream();
     C10_CUDA_CHECK(RmsNormBackwardLaunch(params));
   }

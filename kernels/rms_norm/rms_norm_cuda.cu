@@ -17,6 +17,7 @@
 
 #include "kernels/rms_norm/rms_norm_cuda.h"
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/vector.h"
 
 namespace repro {
 namespace {
@@ -24,12 +25,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kMaxVectors = 8;
 constexpr int kBackwardBlocks = 132 * 4;
-
-template <typename T>
-struct alignas(16) Vector {
-  static constexpr int kSize = 16 / sizeof(T);
-  T values[kSize];
-};
 
 __device__ float WarpSum(float x) {
 #pragma unroll
@@ -64,7 +59,7 @@ template <typename T, typename W, int kVectors, bool kWarpRow>
 __global__ void __launch_bounds__(kThreads)
     ForwardVectors(RmsNormForwardParams p) {
   constexpr int kRowThreads = kWarpRow ? 32 : kThreads;
-  constexpr int kSize = Vector<T>::kSize;
+  constexpr int kSize = 16 / sizeof(T);
   const int64_t row =
       kWarpRow ? blockIdx.x * int64_t{kThreads / 32} + threadIdx.x / 32
                : blockIdx.x;
@@ -128,7 +123,7 @@ __global__ void __launch_bounds__(kThreads) ForwardAny(RmsNormForwardParams p) {
 template <typename T, typename W, int kVectors>
 __global__ void __launch_bounds__(kThreads)
     BackwardVectors(RmsNormBackwardParams p) {
-  constexpr int kSize = Vector<T>::kSize;
+  constexpr int kSize = 16 / sizeof(T);
   const int vectors = static_cast<int>(p.dim / kSize);
   float dweight[kVectors][kSize] = {};
   for (int64_t row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -215,17 +210,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-bool Aligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 template <typename T, typename W>
 cudaError_t Forward(const RmsNormForwardParams& p) {
-  constexpr int kSize = Vector<T>::kSize;
+  constexpr int kSize = 16 / sizeof(T);
   const int64_t vectors = p.dim / kSize;
   const auto rows = static_cast<unsigned>(p.rows);
-  if (p.dim % kSize != 0 || vectors > kThreads * kMaxVectors || !Aligned(p.x) ||
-      !Aligned(p.y)) {
+  if (p.dim % kSize != 0 || vectors > kThreads * kMaxVectors ||
+      !OnVectorAddress(p.x) || !OnVectorAddress(p.y)) {
     ForwardAny<T, W><<<rows, kThreads, 0, p.stream>>>(p);
   } else if (vectors <= 64) {
     const auto blocks = static_cast<unsigned>((p.rows + 7) / 8);
@@ -243,11 +234,11 @@ cudaError_t Forward(const RmsNormForwardParams& p) {
 
 template <typename T, typename W>
 cudaError_t Backward(const RmsNormBackwardParams& p) {
-  constexpr int kSize = Vector<T>::kSize;
+  constexpr int kSize = 16 / sizeof(T);
   const int64_t vectors = p.dim / kSize;
   const auto blocks = static_cast<unsigned>(RmsNormBackwardBlocks(p.rows));
-  if (p.dim % kSize != 0 || vectors > 4 * kThreads || !Aligned(p.x) ||
-      !Aligned(p.dy) || !Aligned(p.dx)) {
+  if (p.dim % kSize != 0 || vectors > 4 * kThreads || !OnVectorAddress(p.x) ||
+      !OnVectorAddress(p.dy) || !OnVectorAddress(p.dx)) {
     BackwardAny<T, W><<<blocks, kThreads, 0, p.stream>>>(p);
   } else if (vectors <= kThreads) {
     BackwardVectors<T, W, 1><<<blocks, kThreads, 0, p.stream>>>(p);
@@ -263,14 +254,14 @@ cudaError_t Backward(const RmsNormBackwardParams& p) {
 // or float.
 template <typename Params, typename Launch>
 cudaError_t Dispatch(const Params& p, const Launch& launch) {
-  const bool float_weight = p.weight_type == RmsNormType::kFloat;
+  const bool float_weight = p.weight_type == FloatType::kFloat;
   switch (p.type) {
-    case RmsNormType::kFloat:
+    case FloatType::kFloat:
       return launch(float{}, float{});
-    case RmsNormType::kHalf:
+    case FloatType::kHalf:
       return float_weight ? launch(__half{}, float{})
                           : launch(__half{}, __half{});
-    case RmsNormType::kBFloat16:
+    case FloatType::kBFloat16:
       return float_weight ? launch(__nv_bfloat16{}, float{})
                           : launch(__nv_bfloat16{}, __nv_bfloat16{});
   }

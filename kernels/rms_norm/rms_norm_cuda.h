@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-namespace repro {
+#include "kernels/runtime/float_type.h"
 
-enum class RmsNormType { kFloat, kHalf, kBFloat16 };
+namespace repro {
 
 // All arrays are dense: x, y, dy, dx [rows, dim] of `type`; weight [dim] of
 // `weight_type` or null; inverse_rms [rows] float.
@@ -20,8 +20,8 @@ struct RmsNormForwardParams {
   int64_t rows;
   int64_t dim;
   float eps;
-  RmsNormType type;
-  RmsNormType weight_type;
+  FloatType type;
+  FloatType weight_type;
   cudaStream_t stream;
 };
 cudaError_t RmsNormForwardLaunch(const RmsNormForwardParams& params);
@@ -37,8 +37,8 @@ struct RmsNormBackwardParams {
   float* partial_dweight;
   int64_t rows;
   int64_t dim;
-  RmsNormType type;
-  RmsNormType weight_type;
+  FloatType type;
+  FloatType weight_type;
   cudaStream_t stream;
 };
 int64_t RmsNormBackwardBlocks(int64_t rows);

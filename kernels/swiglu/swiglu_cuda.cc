@@ -10,22 +10,10 @@
 
 #include <vector>
 
+#include "kernels/runtime/float_type_of.h"
+
 namespace repro {
 namespace {
-
-SwiGluType TypeOf(const at::Tensor& x) {
-  switch (x.scalar_type()) {
-    case at::kFloat:
-      return SwiGluType::kFloat;
-    case at::kHalf:
-      return SwiGluType::kHalf;
-    case at::kBFloat16:
-      return SwiGluType::kBFloat16;
-    default:
-      TORCH_CHECK(false, "swiglu: ", x.dtype(),
-                  " on CUDA; supported are float, half and bfloat16");
-  }
-}
 
 // Both dense; dy: undefined in the forward pass.
 void Run(const at::Tensor& gate_up, const at::Tensor& dy,
@@ -37,7 +25,7 @@ void Run(const at::Tensor& gate_up, const at::Tensor& dy,
   params.out = out.mutable_data_ptr();
   params.rows = gate_up.numel() / gate_up.size(-1);
   params.dim = gate_up.size(-1) / 2;
-  params.type = TypeOf(gate_up);
+  params.type = FloatTypeOf(gate_up.scalar_type(), "swiglu");
   params.stream = c10::cuda::getCurrentCUDAStream();
   C10_CUDA_CHECK(SwiGluLaunch(params));
 }

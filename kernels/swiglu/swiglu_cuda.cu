@@ -7,6 +7,7 @@
 #include <cuda_fp16.h>
 
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/vector.h"
 #include "kernels/swiglu/swiglu_cuda.h"
 
 namespace repro {
@@ -14,11 +15,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kMaxGridRows = 65535;
-
-template <typename T, int kSize>
-struct alignas(kSize * sizeof(T)) Vector {
-  T values[kSize];
-};
 
 // Of vectors of kSize values: gate_up [rows, 2 vectors], dy [rows, vectors].
 template <typename T, int kSize, bool kBackward>
@@ -58,10 +54,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-bool Aligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 template <typename T, int kSize>
 cudaError_t Launch(const SwiGluParams& p) {
   const int64_t vectors = p.dim / kSize;
@@ -79,8 +71,8 @@ cudaError_t Launch(const SwiGluParams& p) {
 template <typename T>
 cudaError_t LaunchOf(const SwiGluParams& p) {
   constexpr int kSize = 16 / sizeof(T);
-  const bool whole = p.dim % kSize == 0 && Aligned(p.gate_up) &&
-                     Aligned(p.out) && Aligned(p.dy);
+  const bool whole = p.dim % kSize == 0 && OnVectorAddress(p.gate_up) &&
+                     OnVectorAddress(p.out) && OnVectorAddress(p.dy);
   return whole ? Launch<T, kSize>(p) : Launch<T, 1>(p);
 }
 
@@ -88,11 +80,11 @@ cudaError_t LaunchOf(const SwiGluParams& p) {
 
 cudaError_t SwiGluLaunch(const SwiGluParams& params) {
   switch (params.type) {
-    case SwiGluType::kFloat:
+    case FloatType::kFloat:
       return LaunchOf<float>(params);
-    case SwiGluType::kHalf:
+    case FloatType::kHalf:
       return LaunchOf<__half>(params);
-    case SwiGluType::kBFloat16:
+    case FloatType::kBFloat16:
       return LaunchOf<__nv_bfloat16>(params);
   }
   return cudaErrorInvalidValue;

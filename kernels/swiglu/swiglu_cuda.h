@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-namespace repro {
+#include "kernels/runtime/float_type.h"
 
-enum class SwiGluType { kFloat, kHalf, kBFloat16 };
+namespace repro {
 
 // All arrays are dense and of `type`: gate_up, dgate_up [rows, 2 dim]; y, dy
 // [rows, dim]. rows and dim are at least 1.
@@ -18,7 +18,7 @@ struct SwiGluParams {
   void* out;
   int64_t rows;
   int64_t dim;
-  SwiGluType type;
+  FloatType type;
   cudaStream_t stream;
 };
 cudaError_t SwiGluLaunch(const SwiGluParams& params);
