@@ -24,6 +24,8 @@
 #include "common/retrieval/evaluate.h"
 #include "common/stats/descriptive.h"
 #include "common/status/macros.h"
+#include "common/train/experiment.h"
+#include "common/train/grid.h"
 #include "papers/code_search_net/challenge.h"
 #include "papers/code_search_net/pairs.h"
 #include "papers/code_search_net/retriever.h"
@@ -331,9 +333,8 @@ Split MakeSplit(const Cosqa& cosqa, const std::vector<Pair>& others,
   return split;
 }
 
-struct Scores {
-  double documentation = 0, web = 0;
-};
+// What is kept of a trained retriever.
+enum Outcome : size_t { kDocumentation, kWeb, kCandidates, kTrained };
 
 // What encoders are trained and searched on.
 struct SearchTask {
@@ -342,10 +343,15 @@ struct SearchTask {
   std::function<int64_t(const std::string& query_encoder)> batch_size;
 };
 
+using Encoders = std::pair<std::string, std::string>;  // text, code
+
+std::string Name(const Encoders& encoders) {
+  return absl::StrCat(encoders.first, ".", encoders.second);
+}
+
 // Trains each pair of encoders that a claim of the run names, and the bag of
 // words; the value is its MRR, the effect as the claim's argument says.
 absl::Status CompareEncoders(ExperimentRun& run, const SearchTask& task) {
-  using Encoders = std::pair<std::string, std::string>;  // text, code
   const Encoders bag_of_words = {"nbow", "nbow"};
   const Encoders self_attention = {"selfatt", "selfatt"};
   std::set<Encoders> needed = {bag_of_words};
@@ -357,65 +363,63 @@ absl::Status CompareEncoders(ExperimentRun& run, const SearchTask& task) {
     if (effect == "above_self_attention") needed.insert(self_attention);
   }
 
-  std::map<Encoders, std::vector<Scores>> scores;
-  const double total = static_cast<double>(run.seeds().size() * needed.size());
-  double done = 0;
-  int64_t candidates = 0, num_train = 0;
-  for (const uint64_t seed : run.seeds()) {
-    const Split& split = task.split(seed);
-    candidates = task.candidates > 0 ? task.candidates
-                                     : static_cast<int64_t>(split.test.size());
-    num_train = static_cast<int64_t>(split.train.size());
-    for (const Encoders& encoders : needed) {
-      RetrieverOptions options;
-      options.query_encoder = encoders.first;
-      options.code_encoder = encoders.second;
-      options.batch_size = task.batch_size(encoders.first);
-      options.device = run.device();
-      options.seed = seed;
-      options.stop = [&](int64_t epoch, double mrr) {
-        run.Progress(
-            done + static_cast<double>(epoch) /
-                       static_cast<double>(options.max_epochs),
-            total,
-            absl::StrCat(encoders.first, "/", encoders.second, ", seed ", seed,
-                         ", epoch ", epoch, ", validation MRR ", mrr));
-        return run.Cancelled();
-      };
-      REPRO_ASSIGN_OR_RETURN(
-          const Retriever retriever,
-          Retriever::Train(split.train, split.valid, options));
-      Scores score;
-      REPRO_ASSIGN_OR_RETURN(score.documentation, retriever.MeanReciprocalRank(
-                                                      split.test, candidates,
-                                                      /*as_coded=*/false));
-      if (!split.web_test.empty()) {
-        REPRO_ASSIGN_OR_RETURN(
-            score.web, retriever.MeanReciprocalRank(split.web_test, candidates,
-                                                    /*as_coded=*/false));
-      }
-      scores[encoders].push_back(score);
-      ++done;
-    }
+  std::map<std::string, Encoders> by_name;
+  Grid grid = GridOfRun(run);
+  for (const Encoders& encoders : needed) {
+    grid.names.push_back(Name(encoders));
+    by_name[Name(encoders)] = encoders;
   }
-
+  const auto train =
+      [&](const GridCell& cell) -> absl::StatusOr<std::vector<double>> {
+    const Encoders& encoders = by_name.at(cell.name);
+    const Split& split = task.split(cell.seed);
+    RetrieverOptions options;
+    options.query_encoder = encoders.first;
+    options.code_encoder = encoders.second;
+    options.batch_size = task.batch_size(encoders.first);
+    options.device = run.device();
+    options.seed = cell.seed;
+    options.stop = [&](int64_t epoch, double mrr) {
+      cell.progress(epoch, options.max_epochs,
+                    absl::StrCat("epoch ", epoch, ", validation MRR ", mrr));
+      return cell.cancelled();
+    };
+    REPRO_ASSIGN_OR_RETURN(const Retriever retriever,
+                           Retriever::Train(split.train, split.valid, options));
+    const int64_t candidates = task.candidates > 0
+                                   ? task.candidates
+                                   : static_cast<int64_t>(split.test.size());
+    REPRO_ASSIGN_OR_RETURN(double documentation,
+                           retriever.MeanReciprocalRank(split.test, candidates,
+                                                        /*as_coded=*/false));
+    double web = 0;
+    if (!split.web_test.empty()) {
+      REPRO_ASSIGN_OR_RETURN(
+          web, retriever.MeanReciprocalRank(split.web_test, candidates,
+                                            /*as_coded=*/false));
+    }
+    return std::vector<double>{documentation, web,
+                               static_cast<double>(candidates),
+                               static_cast<double>(split.train.size())};
+  };
+  REPRO_ASSIGN_OR_RETURN(const GridOutcomes outcomes, TrainGrid(grid, train));
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string text, run.Arg(*claim, "text"));
     REPRO_ASSIGN_OR_RETURN(const std::string code, run.Arg(*claim, "code"));
     REPRO_ASSIGN_OR_RETURN(const std::string queries,
                            run.Arg(*claim, "queries"));
     REPRO_ASSIGN_OR_RETURN(const std::string effect, run.Arg(*claim, "effect"));
-    double Scores::*field = nullptr;
-    if (queries == "documentation") field = &Scores::documentation;
-    if (queries == "web") field = &Scores::web;
-    if (field == nullptr)
+    if (queries != "documentation" && queries != "web") {
       return UnknownName(*claim, "kind of queries", queries);
+    }
+    const Outcome field = queries == "web" ? kWeb : kDocumentation;
     Observation observation;
-    const std::vector<Scores>& own = scores.at({text, code});
+    const auto& own = outcomes.at(Name({text, code}));
+    const int64_t candidates = std::llround(own[0][kCandidates]);
     for (size_t i = 0; i < own.size(); ++i) {
-      const double mrr = own[i].*field;
+      const double mrr = own[i][field];
       observation.samples.push_back(mrr);
-      const double bag = scores.at(bag_of_words)[i].*field;
+      const double bag = outcomes.at(Name(bag_of_words))[i][field];
       if (effect == "above_chance") {
         observation.effects.push_back(mrr - ChanceReciprocalRank(candidates));
       } else if (effect == "above_bag_of_words") {
@@ -423,8 +427,8 @@ absl::Status CompareEncoders(ExperimentRun& run, const SearchTask& task) {
       } else if (effect == "below_bag_of_words") {
         observation.effects.push_back(bag - mrr);
       } else if (effect == "above_self_attention") {
-        observation.effects.push_back(mrr -
-                                      scores.at(self_attention)[i].*field);
+        observation.effects.push_back(
+            mrr - outcomes.at(Name(self_attention))[i][field]);
       } else {
         return UnknownName(*claim, "effect", effect);
       }
@@ -434,8 +438,8 @@ absl::Status CompareEncoders(ExperimentRun& run, const SearchTask& task) {
       observation.samples = observation.effects;
     }
     observation.scale =
-        absl::StrCat(num_train, " pairs of 1.9 million, ", candidates,
-                     " candidates, at most 100 of 500 epochs");
+        absl::StrCat(std::llround(own[0][kTrained]), " pairs of 1.9 million, ",
+                     candidates, " candidates, at most 100 of 500 epochs");
     run.Record(*claim, std::move(observation));
   }
   return absl::OkStatus();
@@ -480,6 +484,7 @@ absl::Status MeasureCorpusEncoders(ExperimentRun& run) {
       std::move(read.begin(), read.end(), std::back_inserter(*pairs));
     }
   }
+  const std::vector<Pair> valid = split.valid, test = split.test;
   SearchTask task;
   task.candidates = 1000;
   task.batch_size = [](const std::string& query_encoder) {
@@ -487,6 +492,8 @@ absl::Status MeasureCorpusEncoders(ExperimentRun& run) {
   };
   task.split = [&](uint64_t seed) -> const Split& {
     std::mt19937_64 random(seed);
+    split.valid = valid;
+    split.test = test;
     std::shuffle(split.valid.begin(), split.valid.end(), random);
     std::shuffle(split.test.begin(), split.test.end(), random);
     return split;
