@@ -62,17 +62,15 @@ void Prefill(const lm::LanguageModel& model, int64_t tokens,
   }
 }
 
+// The first call of a length takes longer: the allocator asks for memory.
 Cost Measure(const lm::LanguageModel& model,
-             const std::function<void()>& warm_up,
-             const std::function<void()>& run) {
-  warm_up();
+             const std::function<void()>& read) {
+  TimingOptions timing;
+  timing.warmup = 0;
+  timing.repetitions = 3;
   Cost cost;
-  cost.peak_bytes = PeakBytes(model.device(), [&] {
-    TimingOptions once;
-    once.warmup = 0;
-    once.repetitions = 1;
-    cost.seconds = MeasureTime(model.device(), run, once).Median() / 1e3;
-  });
+  cost.peak_bytes = PeakBytes(model.device(), read);
+  cost.seconds = MeasureTime(model.device(), read, timing).Median() / 1e3;
   return cost;
 }
 
@@ -101,18 +99,14 @@ Cost MeasureRetrievalCost(const lm::LanguageModel& model, int64_t tokens,
   TORCH_CHECK(tokens >= 1 && options.chunk_size >= 1 && options.sentence >= 1,
               "retrieval cost: ", tokens, " tokens in chunks of ",
               options.chunk_size, " and sentences of ", options.sentence);
-  return Measure(
-      model, [&] { Read(model, 2 * options.chunk_size, options, seed); },
-      [&] { Read(model, tokens, options, seed); });
+  return Measure(model, [&] { Read(model, tokens, options, seed); });
 }
 
 Cost MeasureDenseCost(const lm::LanguageModel& model, int64_t tokens,
                       const CostOptions& options, uint64_t seed) {
   TORCH_CHECK(tokens >= 1 && options.dense_chunk >= 1, "dense cost: ", tokens,
               " tokens in chunks of ", options.dense_chunk);
-  return Measure(
-      model, [&] { Prefill(model, options.dense_chunk, options, seed); },
-      [&] { Prefill(model, tokens, options, seed); });
+  return Measure(model, [&] { Prefill(model, tokens, options, seed); });
 }
 
 }  // namespace repro::infini_retri

@@ -27,14 +27,13 @@ struct Cost {
   int64_t peak_bytes = 0;  // above the model's own
 };
 
-// Of retrieval from a text of `tokens`, without the final answer, after a
-// warm-up of two chunks. Throws c10::Error for sizes that cannot be and for
-// what the retriever refuses.
+// Of retrieval from a text of `tokens`, without the final answer: the median of
+// three readings after a first, whose memory it is. Throws c10::Error for sizes
+// that cannot be and for what the retriever refuses.
 Cost MeasureRetrievalCost(const lm::LanguageModel& model, int64_t tokens,
                           const CostOptions& options, uint64_t seed);
 
-// Of a dense prefill of as many tokens, with its cache, after a warm-up of one
-// chunk.
+// Of a dense prefill of as many tokens, with its cache, measured alike.
 Cost MeasureDenseCost(const lm::LanguageModel& model, int64_t tokens,
                       const CostOptions& options, uint64_t seed);
 
