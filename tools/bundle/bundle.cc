@@ -22,11 +22,9 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/status/macros.h"
+#include "tools/bundle/run_script.h"
 
 namespace repro {
-
-extern const char kRunScript[];  // run.sh
-
 namespace {
 
 namespace fs = std::filesystem;
