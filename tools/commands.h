@@ -116,6 +116,7 @@ struct EvaluateCommandOptions {
   std::string device = "cpu";
   int threads = 0;
   std::string record_path;  // of the evaluation as JSON; empty: none
+  bool resume = false;      // go on with what is at record_path
 };
 // A table of needle-in-a-haystack scores and perplexity of a language model
 // under each policy at each budget.

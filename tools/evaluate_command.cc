@@ -103,6 +103,11 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
     return absl::InvalidArgumentError(
         "evaluate: name at least one policy, length and depth");
   }
+  if (options.resume && options.record_path.empty()) {
+    return absl::InvalidArgumentError(
+        "evaluate: --resume goes on with the file of --record, which is not "
+        "named");
+  }
   for (const int64_t budget : options.budgets) {
     if (budget < 5) {
       return absl::InvalidArgumentError(
@@ -161,10 +166,25 @@ absl::StatusOr<int> EvaluateCommand(const EvaluateCommandOptions& options,
   *evaluation.mutable_depths() = {options.depths.begin(), options.depths.end()};
   evaluation.set_count(options.count);
 
+  if (options.resume && std::filesystem::exists(options.record_path)) {
+    REPRO_ASSIGN_OR_RETURN(const PolicyEvaluation stored,
+                           ReadEvaluation(options.record_path));
+    const absl::Status same = SameEvaluation(stored, evaluation);
+    if (!same.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options.record_path, " is ", same.message()));
+    }
+    evaluation = stored;
+  }
+
   REPRO_ASSIGN_OR_RETURN(const std::vector<Row> rows, Rows(options));
+  size_t number = 0;
   for (const Row& row : rows) {
-    std::cerr << evaluation.scores_size() + 1 << " of " << rows.size() << ": "
-              << row.policy << " " << row.options << "\n";
+    const bool have = HasScore(evaluation, row.policy, row.options);
+    std::cerr << ++number << " of " << rows.size() << ": " << row.policy
+              << (row.options.empty() ? "" : " ") << row.options
+              << (have ? ", measured before\n" : "\n");
+    if (have) continue;
     const absl::Time start = absl::Now();
     REPRO_ASSIGN_OR_RETURN(const lm::PolicyOptions policy_options,
                            lm::PolicyOptions::Parse(row.options));

@@ -436,6 +436,9 @@ int Main(int argc, char** argv) {
                    "keep the evaluation as JSON, after each policy; those of "
                    "ci/evaluations are part of the report")
       ->type_name("FILE");
+  evaluate_command->add_flag("--resume", evaluate.resume,
+                             "go on with the file of --record: what it has of "
+                             "the same evaluation is not measured again");
   evaluate_command->add_option("--device", evaluate.device, "cpu, cuda, cuda:N")
       ->capture_default_str()
       ->type_name("DEVICE");

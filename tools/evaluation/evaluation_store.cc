@@ -1,7 +1,11 @@
 #include "tools/evaluation/evaluation_store.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/claims/proto_json.h"
 #include "common/status/macros.h"
@@ -37,6 +41,30 @@ absl::StatusOr<PolicyEvaluation> ReadEvaluation(const std::string& path) {
                      evaluation.lengths_size()));
   }
   return evaluation;
+}
+
+absl::Status SameEvaluation(const PolicyEvaluation& stored,
+                            const PolicyEvaluation& evaluation) {
+  PolicyEvaluation a = stored, b = evaluation;
+  for (PolicyEvaluation* one : {&a, &b}) {
+    one->clear_scores();
+    one->clear_measured_at();
+  }
+  google::protobuf::util::MessageDifferencer differencer;
+  std::string differences;
+  differencer.ReportDifferencesToString(&differences);
+  if (differencer.Compare(a, b)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "of another evaluation: ", absl::StripAsciiWhitespace(differences)));
+}
+
+bool HasScore(const PolicyEvaluation& evaluation, const std::string& policy,
+              const std::string& options) {
+  return std::any_of(evaluation.scores().begin(), evaluation.scores().end(),
+                     [&](const PolicyScore& score) {
+                       return score.policy() == policy &&
+                              score.options() == options;
+                     });
 }
 
 std::vector<PolicyEvaluation> ReadEvaluations(

@@ -20,6 +20,15 @@ absl::Status WriteEvaluation(const PolicyEvaluation& evaluation,
 // score with another number of lengths than the evaluation has.
 absl::StatusOr<PolicyEvaluation> ReadEvaluation(const std::string& path);
 
+// Whether scores of `evaluation` stand beside those of `stored`: all but the
+// scores and the time are the same. InvalidArgumentError says what is not.
+absl::Status SameEvaluation(const PolicyEvaluation& stored,
+                            const PolicyEvaluation& evaluation);
+
+// Whether a policy with its options has a score.
+bool HasScore(const PolicyEvaluation& evaluation, const std::string& policy,
+              const std::string& options);
+
 // All of a folder's .json files, sorted by name. What cannot be read is left
 // out and described in `problems`.
 std::vector<PolicyEvaluation> ReadEvaluations(

@@ -60,6 +60,26 @@ TEST(EvaluationStoreTest, SaysWhatIsWrongWithAFile) {
               HasSubstr("/none.json"));
 }
 
+TEST(EvaluationStoreTest, GoesOnWithTheSameAlone) {
+  PolicyEvaluation later = Example();
+  later.set_measured_at("2026-11-26T12:00:00Z");
+  later.clear_scores();
+  EXPECT_TRUE(SameEvaluation(Example(), later).ok());
+  later.set_lengths(1, 2048);
+  later.mutable_build()->set_commit("other");
+  const std::string message(SameEvaluation(Example(), later).message());
+  EXPECT_THAT(message, HasSubstr("lengths[1]: 1024 -> 2048"));
+  EXPECT_THAT(message, HasSubstr("other"));
+}
+
+TEST(EvaluationStoreTest, AScoreIsOfAPolicyAndItsOptions) {
+  PolicyEvaluation evaluation = Example();
+  evaluation.mutable_scores(0)->set_options("sink=4,recent=124");
+  EXPECT_TRUE(HasScore(evaluation, "window", "sink=4,recent=124"));
+  EXPECT_FALSE(HasScore(evaluation, "window", "sink=4,recent=252"));
+  EXPECT_FALSE(HasScore(evaluation, "dense", "sink=4,recent=124"));
+}
+
 TEST(EvaluationStoreTest, AFileThatCannotBeReadIsLeftOut) {
   std::vector<std::string> problems;
   EXPECT_TRUE(ReadEvaluations(Folder() + "/none", &problems).empty());
