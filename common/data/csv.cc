@@ -149,6 +149,11 @@ bool CsvTable::HasColumn(absl::string_view column) const {
   return column_index_.contains(column);
 }
 
+absl::Status CsvTable::RowError(int64_t row, absl::string_view what) const {
+  return absl::InvalidArgumentError(
+      absl::StrCat(name_, ":", lines_.at(row), ": ", what));
+}
+
 absl::StatusOr<const std::string*> CsvTable::Cell(
     int64_t row, absl::string_view column) const {
   auto found = column_index_.find(column);
@@ -177,9 +182,8 @@ absl::StatusOr<double> CsvTable::Double(int64_t row,
   if (!cell.ok()) return cell.status();
   double value;
   if (!ParseFiniteOrNamed(**cell, &value)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name_, ":", lines_[row], ": column ", Quoted(column), ": ",
-                     Quoted(**cell), " is not a number"));
+    return RowError(row, absl::StrCat("column ", Quoted(column), ": ",
+                                      Quoted(**cell), " is not a number"));
   }
   return value;
 }
@@ -190,9 +194,9 @@ absl::StatusOr<int64_t> CsvTable::Int(int64_t row,
   if (!cell.ok()) return cell.status();
   int64_t value;
   if (!absl::SimpleAtoi(**cell, &value)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name_, ":", lines_[row], ": column ", Quoted(column), ": ",
-                     Quoted(**cell), " is not a whole number of 64 bits"));
+    return RowError(
+        row, absl::StrCat("column ", Quoted(column), ": ", Quoted(**cell),
+                          " is not a whole number of 64 bits"));
   }
   return value;
 }

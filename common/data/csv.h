@@ -39,8 +39,8 @@ class CsvTable {
   const std::vector<std::string>& header() const { return header_; }
   bool HasColumn(absl::string_view column) const;
 
-  // The line of the file on which a row begins.
-  int64_t line(int64_t row) const { return lines_.at(row); }
+  // InvalidArgument "file:line: what", for a row that its reader refuses.
+  absl::Status RowError(int64_t row, absl::string_view what) const;
 
   // The cell of a row (0 <= row < num_rows(), anything else is OutOfRange) and
   // a column by name (NotFound, listing the columns there are).

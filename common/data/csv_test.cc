@@ -36,9 +36,10 @@ TEST(CsvTest, Rfc4180) {
   EXPECT_EQ(table.Text(1, "b,b").value(), "b\"bb");
   EXPECT_EQ(table.Text(1, "c").value(), "");
   EXPECT_EQ(table.Text(2, "c").value(), "xxx");
-  EXPECT_EQ(table.line(0), 2);
-  EXPECT_EQ(table.line(1), 4);  // After the line end inside a field.
-  EXPECT_EQ(table.line(2), 6);
+  EXPECT_EQ(table.RowError(0, "odd"), absl::InvalidArgumentError("f:2: odd"));
+  // After the line end inside a field.
+  EXPECT_EQ(table.RowError(1, ""), absl::InvalidArgumentError("f:4: "));
+  EXPECT_EQ(table.RowError(2, ""), absl::InvalidArgumentError("f:6: "));
 }
 
 TEST(CsvTest, LineFeedsByteOrderMarkAndFieldAtTheEnd) {

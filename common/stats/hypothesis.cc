@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "common/stats/check.h"
 #include "common/stats/descriptive.h"
 #include "common/status/macros.h"
@@ -119,6 +121,24 @@ absl::StatusOr<TestResult> MannWhitneyTest(absl::Span<const double> a,
   const double tail = boost::math::cdf(
       boost::math::complement(boost::math::normal_distribution<double>(), z));
   return TestResult{u, std::min(1.0, 2 * tail)};
+}
+
+absl::StatusOr<double> TwoProportionZ(double a, int64_t n_a, double b,
+                                      int64_t n_b) {
+  if (!(a >= 0 && a <= 1 && b >= 0 && b <= 1) || n_a < 1 || n_b < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("two proportions: ", a, " of ", n_a, " and ", b, " of ",
+                     n_b, "; expected shares in [0, 1] of at least one item"));
+  }
+  const auto size_a = static_cast<double>(n_a);
+  const auto size_b = static_cast<double>(n_b);
+  const double pooled = (a * size_a + b * size_b) / (size_a + size_b);
+  const double variance = pooled * (1 - pooled) * (1 / size_a + 1 / size_b);
+  if (!(variance > 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("two proportions: both are ", a, ", without variance"));
+  }
+  return (a - b) / std::sqrt(variance);
 }
 
 }  // namespace repro

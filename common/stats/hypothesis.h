@@ -1,6 +1,8 @@
 #ifndef REPRO_COMMON_STATS_HYPOTHESIS_H_
 #define REPRO_COMMON_STATS_HYPOTHESIS_H_
 
+#include <cstdint>
+
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 
@@ -27,6 +29,13 @@ absl::StatusOr<TestResult> WelchTest(absl::Span<const double> a,
 // InvalidArgument: an empty sample, NaN.
 absl::StatusOr<TestResult> MannWhitneyTest(absl::Span<const double> a,
                                            absl::Span<const double> b);
+
+// The z score of the test of equal proportions in two independent samples of
+// n_a and n_b items: (a - b) / sqrt(p (1 - p) (1 / n_a + 1 / n_b)) with p the
+// pooled proportion. InvalidArgument: a share outside [0, 1], a sample without
+// items, or a pooled proportion of 0 or 1.
+absl::StatusOr<double> TwoProportionZ(double a, int64_t n_a, double b,
+                                      int64_t n_b);
 
 }  // namespace repro
 

@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace repro {
 namespace {
 
@@ -107,6 +109,19 @@ TEST(MannWhitneyTest, RejectsBadInput) {
   EXPECT_FALSE(MannWhitneyTest({}, kB).ok());
   EXPECT_FALSE(MannWhitneyTest(kA, {}).ok());
   EXPECT_FALSE(MannWhitneyTest(kA, {kNan}).ok());
+}
+
+TEST(TwoProportionZTest, SquaredIsTheChiSquareOfTheTable) {
+  // n (ad - bc)^2 / (row and column sums), for 40 of 100 and 90 of 150.
+  const double chi_square = 250.0 * (40.0 * 60 - 60.0 * 90) *
+                            (40.0 * 60 - 60.0 * 90) / (100.0 * 150 * 130 * 120);
+  const auto z = TwoProportionZ(0.4, 100, 0.6, 150);
+  ASSERT_TRUE(z.ok());
+  EXPECT_LT(*z, 0);
+  EXPECT_NEAR(*z * *z, chi_square, 1e-12);
+  EXPECT_TRUE(absl::IsInvalidArgument(TwoProportionZ(1, 5, 1, 5).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(TwoProportionZ(.5, 0, .5, 5).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(TwoProportionZ(1.5, 5, .5, 5).status()));
 }
 
 }  // namespace

@@ -107,21 +107,18 @@ absl::StatusOr<VerdictCounts> ReadVerdictCounts(const std::string& path) {
   REPRO_ASSIGN_OR_RETURN(const CsvTable table, CsvTable::Read(path));
   VerdictCounts counts;
   for (int64_t row = 0; row < table.num_rows(); ++row) {
-    const auto error = [&](absl::string_view what) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ":", table.line(row), ": ", what));
-    };
     REPRO_ASSIGN_OR_RETURN(const std::string type,
                            table.Text(row, "halu_type"));
     REPRO_ASSIGN_OR_RETURN(const std::string name,
                            table.Text(row, "error_name"));
     REPRO_ASSIGN_OR_RETURN(const int64_t count, table.Int(row, "count"));
     const absl::StatusOr<Category> category = ParseCategory(type);
-    if (!category.ok()) return error(category.status().message());
-    if (name.empty()) return error("error_name is empty");
-    if (count < 1) return error(absl::StrCat("count is ", count));
+    if (!category.ok()) return table.RowError(row, category.status().message());
+    if (name.empty()) return table.RowError(row, "error_name is empty");
+    if (count < 1) return table.RowError(row, absl::StrCat("count is ", count));
     if (!counts[*category].by_verdict.emplace(name, count).second) {
-      return error(absl::StrCat(type, " has ", Quoted(name), " twice"));
+      return table.RowError(
+          row, absl::StrCat(type, " has ", Quoted(name), " twice"));
     }
   }
   if (counts.empty()) {

@@ -21,15 +21,10 @@ namespace repro::code_search_net {
 namespace {
 
 // A row's language, query and URL, checked.
-absl::StatusOr<Annotation> ReadKey(const CsvTable& table,
-                                   const std::string& path, int64_t row,
+absl::StatusOr<Annotation> ReadKey(const CsvTable& table, int64_t row,
                                    const char* language_column,
                                    const char* query_column,
                                    const char* url_column) {
-  const auto error = [&](const std::string& what) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ":", table.line(row), ": ", what));
-  };
   Annotation key;
   REPRO_ASSIGN_OR_RETURN(key.language, table.Text(row, language_column));
   REPRO_ASSIGN_OR_RETURN(key.query, table.Text(row, query_column));
@@ -38,15 +33,17 @@ absl::StatusOr<Annotation> ReadKey(const CsvTable& table,
   absl::AsciiStrToLower(&key.query);
   if (std::find(kLanguages.begin(), kLanguages.end(), key.language) ==
       kLanguages.end()) {
-    return error(absl::StrCat("column '", language_column, "': \"",
-                              key.language, "\" is none of ",
-                              absl::StrJoin(kLanguages, ", ")));
+    return table.RowError(
+        row, absl::StrCat("column '", language_column, "': \"", key.language,
+                          "\" is none of ", absl::StrJoin(kLanguages, ", ")));
   }
   if (key.query.empty()) {
-    return error(absl::StrCat("column '", query_column, "' is empty"));
+    return table.RowError(row,
+                          absl::StrCat("column '", query_column, "' is empty"));
   }
   if (key.url.empty()) {
-    return error(absl::StrCat("column '", url_column, "' is empty"));
+    return table.RowError(row,
+                          absl::StrCat("column '", url_column, "' is empty"));
   }
   return key;
 }
@@ -111,12 +108,12 @@ absl::StatusOr<std::vector<Annotation>> ReadAnnotations(
   for (int64_t row = 0; row < table.num_rows(); ++row) {
     REPRO_ASSIGN_OR_RETURN(
         Annotation annotation,
-        ReadKey(table, path, row, "Language", "Query", "GitHubUrl"));
+        ReadKey(table, row, "Language", "Query", "GitHubUrl"));
     REPRO_ASSIGN_OR_RETURN(annotation.relevance, table.Int(row, "Relevance"));
     if (annotation.relevance < 0 || annotation.relevance > 3) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ":", table.line(row),
-          ": column 'Relevance': ", annotation.relevance, " is outside 0..3"));
+      return table.RowError(
+          row, absl::StrCat("column 'Relevance': ", annotation.relevance,
+                            " is outside 0..3"));
     }
     annotations.push_back(std::move(annotation));
   }
@@ -161,8 +158,8 @@ absl::StatusOr<Predictions> ReadPredictions(const std::string& path) {
   REPRO_ASSIGN_OR_RETURN(const CsvTable table, CsvTable::Read(path));
   Predictions predictions;
   for (int64_t row = 0; row < table.num_rows(); ++row) {
-    REPRO_ASSIGN_OR_RETURN(
-        Annotation key, ReadKey(table, path, row, "language", "query", "url"));
+    REPRO_ASSIGN_OR_RETURN(Annotation key,
+                           ReadKey(table, row, "language", "query", "url"));
     std::vector<std::string>& urls = predictions[key.language][key.query];
     if (static_cast<int64_t>(urls.size()) < kMaxPredictions) {
       urls.push_back(std::move(key.url));

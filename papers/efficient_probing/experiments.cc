@@ -33,6 +33,7 @@
 #include "common/count/memory.h"
 #include "common/count/parameters.h"
 #include "common/count/timing.h"
+#include "common/stats/correlation.h"
 #include "common/stats/descriptive.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"

@@ -1,8 +1,6 @@
 #include "papers/efficient_probing/leaderboard.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <set>
 #include <utility>
 
@@ -15,19 +13,13 @@
 namespace repro::efficient_probing {
 namespace {
 
-absl::Status Bad(const std::string& path, const CsvTable& table, int64_t row,
-                 absl::string_view what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(path, ":", table.line(row), ": ", what));
-}
-
 // A number in percent.
-absl::StatusOr<double> Percent(const std::string& path, const CsvTable& table,
-                               int64_t row, absl::string_view column) {
+absl::StatusOr<double> Percent(const CsvTable& table, int64_t row,
+                               absl::string_view column) {
   REPRO_ASSIGN_OR_RETURN(const double value, table.Double(row, column));
   if (!(value >= 0 && value <= 100)) {
-    return Bad(path, table, row,
-               absl::StrCat("column '", column, "': ", value, " per cent"));
+    return table.RowError(
+        row, absl::StrCat("column '", column, "': ", value, " per cent"));
   }
   return value;
 }
@@ -51,51 +43,28 @@ absl::StatusOr<std::map<std::string, Run>> ReadRuns(const std::string& path) {
                            table.OptionalDouble(row, "max_acc1"));
     const std::string name = run.name;
     if (!runs.emplace(name, std::move(run)).second) {
-      return Bad(path, table, row, absl::StrCat("a second run ", name));
+      return table.RowError(row, absl::StrCat("a second run ", name));
     }
   }
   return runs;
 }
 
-absl::Status UnknownRun(const std::string& path, const CsvTable& table,
-                        int64_t row, const std::string& name) {
-  return Bad(path, table, row, absl::StrCat("no such run: ", name));
+absl::Status UnknownRun(const CsvTable& table, int64_t row,
+                        const std::string& name) {
+  return table.RowError(row, absl::StrCat("no such run: ", name));
 }
 
 // "logs/mae_base/ep.txt" -> "mae_base/ep".
-absl::StatusOr<std::string> RunOfLog(const std::string& path,
-                                     const CsvTable& table, int64_t row,
+absl::StatusOr<std::string> RunOfLog(const CsvTable& table, int64_t row,
                                      absl::string_view column) {
   REPRO_ASSIGN_OR_RETURN(const std::string log, table.Text(row, column));
   absl::string_view name = log;
   if (!absl::ConsumePrefix(&name, "logs/") ||
       !absl::ConsumeSuffix(&name, ".txt") || name.empty()) {
-    return Bad(path, table, row,
-               absl::StrCat("column '", column, "': \"", log,
-                            "\" is not logs/....txt"));
+    return table.RowError(row, absl::StrCat("column '", column, "': \"", log,
+                                            "\" is not logs/....txt"));
   }
   return std::string(name);
-}
-
-// Ranks from 1; equal values share the mean of theirs.
-std::vector<double> AverageRanks(absl::Span<const double> values) {
-  std::vector<size_t> order(values.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](size_t i, size_t j) { return values[i] < values[j]; });
-  std::vector<double> ranks(values.size());
-  for (size_t first = 0; first < order.size();) {
-    size_t last = first;
-    while (last + 1 < order.size() &&
-           values[order[last + 1]] == values[order[first]]) {
-      ++last;
-    }
-    for (size_t i = first; i <= last; ++i) {
-      ranks[order[i]] = 1 + 0.5 * static_cast<double>(first + last);
-    }
-    first = last + 1;
-  }
-  return ranks;
 }
 
 struct Widths {
@@ -151,19 +120,18 @@ absl::StatusOr<Logs> Logs::Read(const std::string& runs,
   for (int64_t row = 0; row < table.num_rows(); ++row) {
     REPRO_ASSIGN_OR_RETURN(const std::string name, table.Text(row, "run"));
     if (logs.runs_.count(name) == 0) {
-      return UnknownRun(epochs, table, row, name);
+      return UnknownRun(table, row, name);
     }
     std::vector<Epoch>& of_run = logs.epochs_[name];
     REPRO_ASSIGN_OR_RETURN(const int64_t number, table.Int(row, "epoch"));
     if (number != static_cast<int64_t>(of_run.size())) {
-      return Bad(epochs, table, row,
-                 absl::StrCat("epoch ", number, " of ", name, " comes after ",
-                              of_run.size(), " epochs"));
+      return table.RowError(
+          row, absl::StrCat("epoch ", number, " of ", name, " comes after ",
+                            of_run.size(), " epochs"));
     }
     Epoch epoch;
     REPRO_ASSIGN_OR_RETURN(epoch.train_loss, table.Double(row, "train_loss"));
-    REPRO_ASSIGN_OR_RETURN(epoch.val_top1,
-                           Percent(epochs, table, row, "val_acc1"));
+    REPRO_ASSIGN_OR_RETURN(epoch.val_top1, Percent(table, row, "val_acc1"));
     of_run.push_back(epoch);
   }
 
@@ -171,14 +139,13 @@ absl::StatusOr<Logs> Logs::Read(const std::string& runs,
   for (int64_t row = 0; row < sweeps.num_rows(); ++row) {
     REPRO_ASSIGN_OR_RETURN(const std::string name, sweeps.Text(row, "run"));
     if (logs.runs_.count(name) == 0) {
-      return UnknownRun(knn_sweeps, sweeps, row, name);
+      return UnknownRun(sweeps, row, name);
     }
     KnnSetting setting;
     REPRO_ASSIGN_OR_RETURN(setting.features, sweeps.Text(row, "features"));
     REPRO_ASSIGN_OR_RETURN(setting.temperature, sweeps.Double(row, "T"));
     REPRO_ASSIGN_OR_RETURN(setting.k, sweeps.Int(row, "k"));
-    REPRO_ASSIGN_OR_RETURN(setting.top1,
-                           Percent(knn_sweeps, sweeps, row, "top1"));
+    REPRO_ASSIGN_OR_RETURN(setting.top1, Percent(sweeps, row, "top1"));
     logs.sweeps_[name].push_back(std::move(setting));
   }
   return logs;
@@ -234,16 +201,16 @@ absl::StatusOr<std::vector<LeaderboardRow>> ReadLeaderboard(
     LeaderboardRow row;
     REPRO_ASSIGN_OR_RETURN(row.family, table.Text(i, "family"));
     if (families.count(row.family) == 0) {
-      return Bad(results, table, i,
-                 absl::StrCat("column 'family': \"", row.family, "\""));
+      return table.RowError(
+          i, absl::StrCat("column 'family': \"", row.family, "\""));
     }
     REPRO_ASSIGN_OR_RETURN(row.method, table.Text(i, "method"));
     REPRO_ASSIGN_OR_RETURN(row.arch, table.Text(i, "arch"));
     REPRO_ASSIGN_OR_RETURN(row.ep_variant, table.Text(i, "ep_variant"));
     REPRO_ASSIGN_OR_RETURN(row.ep_queries, table.Int(i, "ep_queries"));
-    REPRO_ASSIGN_OR_RETURN(row.lp_run, RunOfLog(results, table, i, "lp_log"));
-    REPRO_ASSIGN_OR_RETURN(row.ep_run, RunOfLog(results, table, i, "ep_log"));
-    REPRO_ASSIGN_OR_RETURN(row.knn_run, RunOfLog(results, table, i, "knn_log"));
+    REPRO_ASSIGN_OR_RETURN(row.lp_run, RunOfLog(table, i, "lp_log"));
+    REPRO_ASSIGN_OR_RETURN(row.ep_run, RunOfLog(table, i, "ep_log"));
+    REPRO_ASSIGN_OR_RETURN(row.knn_run, RunOfLog(table, i, "knn_log"));
     rows.push_back(std::move(row));
   }
   if (rows.empty()) {
@@ -281,32 +248,6 @@ absl::StatusOr<int64_t> FeatureWidth(absl::string_view model,
   }
   return absl::NotFoundError(
       absl::StrCat("no width of \"", representation, "\" of \"", model, "\""));
-}
-
-absl::StatusOr<double> SpearmanCorrelation(absl::Span<const double> a,
-                                           absl::Span<const double> b) {
-  const auto nan = [](double x) { return std::isnan(x); };
-  if (a.size() != b.size() || a.size() < 2 ||
-      std::any_of(a.begin(), a.end(), nan) ||
-      std::any_of(b.begin(), b.end(), nan)) {
-    return absl::InvalidArgumentError(absl::StrCat("rank correlation of ",
-                                                   a.size(), " and ", b.size(),
-                                                   " values, or of NaN"));
-  }
-  const std::vector<double> ranks_a = AverageRanks(a),
-                            ranks_b = AverageRanks(b);
-  const double mean = 0.5 * static_cast<double>(a.size() + 1);
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double x = ranks_a[i] - mean, y = ranks_b[i] - mean;
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  if (aa == 0 || bb == 0) {
-    return absl::InvalidArgumentError("rank correlation of equal values");
-  }
-  return ab / std::sqrt(aa * bb);
 }
 
 }  // namespace repro::efficient_probing

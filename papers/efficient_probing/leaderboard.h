@@ -104,11 +104,6 @@ absl::StatusOr<Scores> ScoresFromLogs(const LeaderboardRow& row,
 absl::StatusOr<int64_t> FeatureWidth(absl::string_view model,
                                      absl::string_view representation);
 
-// Spearman's rank correlation, equal values with their mean rank.
-// InvalidArgument: fewer than 2 values, unequal lengths, NaN, or no variation.
-absl::StatusOr<double> SpearmanCorrelation(absl::Span<const double> a,
-                                           absl::Span<const double> b);
-
 }  // namespace repro::efficient_probing
 
 #endif  // REPRO_PAPERS_EFFICIENT_PROBING_LEADERBOARD_H_

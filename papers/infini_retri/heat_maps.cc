@@ -21,19 +21,18 @@ absl::StatusOr<HeatMaps> ReadHeatMaps(const std::string& path) {
     REPRO_ASSIGN_OR_RETURN(cell.length, table.Int(row, "context_length"));
     REPRO_ASSIGN_OR_RETURN(cell.depth, table.Int(row, "depth_percent"));
     REPRO_ASSIGN_OR_RETURN(cell.matched, table.Int(row, "matched_words_of_11"));
-    const auto error = [&](auto&&... parts) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ":", table.line(row), ": ", parts...));
-    };
     if (cell.length < 1 || cell.depth < 0 || cell.depth > 100 ||
         cell.matched < 0 || cell.matched > kAnswerWords) {
-      return error("context_length ", cell.length, ", depth_percent ",
-                   cell.depth, ", matched_words_of_11 ", cell.matched,
-                   ": expected at least 1, 0 to 100, 0 to ", kAnswerWords);
+      return table.RowError(
+          row,
+          absl::StrCat("context_length ", cell.length, ", depth_percent ",
+                       cell.depth, ", matched_words_of_11 ", cell.matched,
+                       ": expected at least 1, 0 to 100, 0 to ", kAnswerWords));
     }
     if (!seen.emplace(model, method, cell.length, cell.depth).second) {
-      return error("a second cell of ", model, ", ", method, ", length ",
-                   cell.length, ", depth ", cell.depth);
+      return table.RowError(
+          row, absl::StrCat("a second cell of ", model, ", ", method,
+                            ", length ", cell.length, ", depth ", cell.depth));
     }
     maps[{model, method}].push_back(cell);
   }

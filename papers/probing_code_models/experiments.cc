@@ -16,6 +16,7 @@
 #include "common/claims/experiment.h"
 #include "common/count/parameters.h"
 #include "common/nn/initializer.h"
+#include "common/stats/hypothesis.h"
 #include "common/status/macros.h"
 #include "common/tensor/device.h"
 #include "common/train/experiment.h"

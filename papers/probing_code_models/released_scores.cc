@@ -13,11 +13,6 @@ namespace {
 
 __extension__ using Wide = unsigned __int128;
 
-absl::Status RowError(const std::string& path, int64_t line,
-                      const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrCat(path, ":", line, ": ", what));
-}
-
 }  // namespace
 
 absl::StatusOr<ReleasedScores> ReadScores(const std::string& path) {
@@ -33,8 +28,8 @@ absl::StatusOr<ReleasedScores> ReadScores(const std::string& path) {
     REPRO_ASSIGN_OR_RETURN(const int64_t layer, table.Int(row, "layer"));
     REPRO_ASSIGN_OR_RETURN(const int64_t repeat, table.Int(row, "repeat"));
     if (layer < 0) {
-      return RowError(path, table.line(row),
-                      absl::StrCat("column 'layer': ", layer, " is negative"));
+      return table.RowError(
+          row, absl::StrCat("column 'layer': ", layer, " is negative"));
     }
     Score score;
     struct Column {
@@ -50,18 +45,16 @@ absl::StatusOr<ReleasedScores> ReadScores(const std::string& path) {
       REPRO_ASSIGN_OR_RETURN(const double value, table.Double(row, name));
       // Written so that NaN is refused too.
       if (!(value >= least && value <= 1)) {
-        return RowError(path, table.line(row),
-                        absl::StrCat("column '", name, "': ", value,
-                                     " is not in [", least, ", 1]"));
+        return table.RowError(row, absl::StrCat("column '", name, "': ", value,
+                                                " is not in [", least, ", 1]"));
       }
       score.*member = value;
     }
     std::vector<Score>& repeats = scores[probe][layer];
     if (repeat != static_cast<int64_t>(repeats.size()) + 1) {
-      return RowError(
-          path, table.line(row),
-          absl::StrCat("column 'repeat': expected ", repeats.size() + 1,
-                       " of this layer, got ", repeat));
+      return table.RowError(
+          row, absl::StrCat("column 'repeat': expected ", repeats.size() + 1,
+                            " of this layer, got ", repeat));
     }
     repeats.push_back(score);
   }
@@ -226,24 +219,6 @@ Score ScoreOf(const Confusion& counts) {
   const double covariance = 2 * (tp * tn - fp * fn);
   score.mcc = ratio(covariance, std::sqrt(predicted * actual));
   return score;
-}
-
-absl::StatusOr<double> TwoProportionZ(double a, int64_t n_a, double b,
-                                      int64_t n_b) {
-  if (!(a >= 0 && a <= 1 && b >= 0 && b <= 1) || n_a < 1 || n_b < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("two proportions: ", a, " of ", n_a, " and ", b, " of ",
-                     n_b, "; expected shares in [0, 1] of at least one item"));
-  }
-  const auto size_a = static_cast<double>(n_a);
-  const auto size_b = static_cast<double>(n_b);
-  const double pooled = (a * size_a + b * size_b) / (size_a + size_b);
-  const double variance = pooled * (1 - pooled) * (1 / size_a + 1 / size_b);
-  if (!(variance > 0)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("two proportions: both are ", a, ", without variance"));
-  }
-  return (a - b) / std::sqrt(variance);
 }
 
 }  // namespace repro::probing_code_models

@@ -100,13 +100,6 @@ absl::StatusOr<Confusion> RecoverConfusion(const Score& score, int64_t items);
 // 2 P R / (P + R). A ratio without a denominator is 0.
 Score ScoreOf(const Confusion& counts);
 
-// Of equal proportions in two independent samples of n_a and n_b items:
-// (a - b) / sqrt(p (1 - p) (1 / n_a + 1 / n_b)) with p the pooled proportion.
-// InvalidArgument: a share outside [0, 1], a sample without items, or a pooled
-// proportion of 0 or 1.
-absl::StatusOr<double> TwoProportionZ(double a, int64_t n_a, double b,
-                                      int64_t n_b);
-
 }  // namespace repro::probing_code_models
 
 #endif  // REPRO_PAPERS_PROBING_CODE_MODELS_RELEASED_SCORES_H_
