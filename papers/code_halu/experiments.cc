@@ -241,7 +241,8 @@ absl::Status RecordReplay(ExperimentRun& run,
       if (shortest == absl::InfiniteDuration()) {
         return absl::NotFoundError("no program was ended by the alarm");
       }
-      value = absl::ToDoubleSeconds(shortest);
+      // Whole seconds: what is over them is the machine's.
+      value = static_cast<double>(absl::ToInt64Seconds(shortest));
     } else {
       return UnknownName(*claim, "report", report);
     }
