@@ -1,13 +1,12 @@
 """Files as string constants, so that a program needs no file beside it."""
 
-def embed_text(name, namespace, texts, visibility = ["//visibility:private"]):
+def embed_text(name, namespace, texts):
     """Writes the header NAME.h.
 
     Args:
       name: of the header, without its ending.
       namespace: in which the constants are.
       texts: {constant: file}. A file must not hold `)EMBEDDED"`.
-      visibility: of the header.
     """
     guard = "REPRO_%s_%s_H_" % (native.package_name(), name)
     for separator in ["/", "-", "."]:
@@ -30,5 +29,5 @@ def embed_text(name, namespace, texts, visibility = ["//visibility:private"]):
         srcs = texts.values(),
         outs = [name + ".h"],
         cmd = "{\n%s\n} > $@" % "\n".join(lines),
-        visibility = visibility,
+        visibility = ["//visibility:private"],
     )
