@@ -43,6 +43,7 @@
 #include <type_traits>
 
 #include "kernels/gated_chunk_scan/gated_chunk_scan_cuda.h"
+#include "kernels/runtime/float_dispatch.h"
 
 namespace repro {
 namespace {
@@ -631,23 +632,6 @@ size_t ScratchBytes(const GatedChunkScanSizes& s, int tile) {
   return sizeof(Map) * (1 + tiles * s.batch * s.heads * s.head_dim);
 }
 
-// Calls launch with the C++ types of (type, gate_type).
-template <typename Launch>
-cudaError_t Dispatch(const GatedChunkScanSizes& s, const Launch& launch) {
-  const bool float_gate = s.gate_type == FloatType::kFloat;
-  switch (s.type) {
-    case FloatType::kFloat:
-      return launch(float{}, float{});
-    case FloatType::kHalf:
-      return float_gate ? launch(__half{}, float{})
-                        : launch(__half{}, __half{});
-    case FloatType::kBFloat16:
-      return float_gate ? launch(__nv_bfloat16{}, float{})
-                        : launch(__nv_bfloat16{}, __nv_bfloat16{});
-  }
-  return cudaErrorInvalidValue;
-}
-
 // Two 16-bit values or a 32-bit one: 128 bytes a warp, and registers for 16
 // tokens of them.
 template <typename T>
@@ -686,7 +670,7 @@ size_t GatedChunkScanScratchBytes(const GatedChunkScanSizes& sizes) {
 cudaError_t GatedChunkScanForwardLaunch(
     const GatedChunkScanForwardParams& params) {
   const GatedChunkScanSizes& s = params.sizes;
-  return Dispatch(s, [&](auto type, auto gate_type) {
+  return DispatchFloats(s.type, s.gate_type, [&](auto type, auto gate_type) {
     using T = decltype(type);
     using G = decltype(gate_type);
     constexpr int kVector = ChannelsAThread<T>();
@@ -699,7 +683,7 @@ cudaError_t GatedChunkScanForwardLaunch(
 cudaError_t GatedChunkScanBackwardLaunch(
     const GatedChunkScanBackwardParams& params) {
   const GatedChunkScanSizes& s = params.sizes;
-  return Dispatch(s, [&](auto type, auto gate_type) {
+  return DispatchFloats(s.type, s.gate_type, [&](auto type, auto gate_type) {
     using T = decltype(type);
     using G = decltype(gate_type);
     constexpr int kVector = ChannelsAThread<T>();
@@ -713,7 +697,7 @@ cudaError_t GatedChunkScanBackwardLaunch(
 
 cudaError_t GatedChunkScanStepLaunch(const GatedChunkScanStepParams& params) {
   const GatedChunkScanSizes& s = params.sizes;
-  return Dispatch(s, [&](auto type, auto gate_type) {
+  return DispatchFloats(s.type, s.gate_type, [&](auto type, auto gate_type) {
     const int64_t threads = s.batch * s.heads * s.head_dim / kStepVector;
     const int64_t blocks = (threads + kStepThreads - 1) / kStepThreads;
     Step<decltype(type), decltype(gate_type), kStepVector>

@@ -27,10 +27,11 @@ class CapturedGraph {
   // So state that `step` updates in place has seen `warmup` steps; restore it
   // before the first Replay where that matters.
   //
-  // `step` must do the same work each time, on the device alone: no gradients,
-  // no .item(), no copies from or to the CPU, no shape that changes, no draws
-  // at random. Tensors that outlive it (inputs, state, results it assigns) keep
-  // their memory until the graph's end.
+  // `step` must do the same work each time, on the device alone: no .item(), no
+  // copies from or to the CPU, no shape that changes, no draws at random. It is
+  // called without gradients; one that runs backward turns them on itself and
+  // sets those of its leaves to none first. Tensors that outlive it (inputs,
+  // state, results it assigns) keep their memory until the graph's end.
   //
   // On the CPU nothing is called yet and Replay calls `step`.
   //

@@ -44,6 +44,28 @@ TEST(CapturedGraphCuda, RecordingDoesNoWork) {
   EXPECT_EQ(count.item<float>(), 3);
 }
 
+TEST(CapturedGraphCuda, GradientsOfTheReplay) {
+  REPRO_SKIP_WITHOUT_CUDA();
+  const auto options = at::TensorOptions(kCuda).dtype(at::kFloat);
+  const at::Tensor x = RandomNormal({4, 64}, 1, options);
+  at::Tensor weight = RandomNormal({64, 8}, 2, options);
+  weight.requires_grad_();
+  CapturedGraph graph(kCuda, [&] {
+    const at::AutoGradMode with_gradients(true);
+    weight.mutable_grad().reset();
+    at::matmul(x, weight).square().sum().backward();
+  });
+  const at::NoGradGuard no_grad;
+  for (int i = 0; i < 2; ++i) {
+    weight.mul_(0.5);
+    graph.Replay();
+    // d sum((x w)^2) / dw = 2 x^T x w
+    EXPECT_THAT(weight.grad(),
+                IsCloseTo(2 * at::matmul(at::matmul(x.t(), x), weight.detach()),
+                          1e-4, 1e-4));
+  }
+}
+
 TEST(CapturedGraphCuda, AStepThatWaitsForTheDeviceIsAnError) {
   REPRO_SKIP_WITHOUT_CUDA();
   const at::Tensor x = at::zeros({1}, at::TensorOptions(kCuda));

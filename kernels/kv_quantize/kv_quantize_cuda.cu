@@ -16,6 +16,7 @@
 
 #include "kernels/kv_quantize/kv_quantize_cuda.h"
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/float_dispatch.h"
 
 namespace repro {
 namespace {
@@ -219,19 +220,10 @@ cudaError_t Dequantise(const KvQuantizeParams& p) {
 // Calls launch with the C++ type and the bits.
 template <typename Launch>
 cudaError_t Dispatch(const KvQuantizeParams& p, const Launch& launch) {
-  const auto of_type = [&](auto type) {
+  return DispatchFloat(p.type, [&](auto type) {
     return p.bits == 4 ? launch(type, std::integral_constant<int, 4>())
                        : launch(type, std::integral_constant<int, 8>());
-  };
-  switch (p.type) {
-    case FloatType::kFloat:
-      return of_type(float{});
-    case FloatType::kHalf:
-      return of_type(__half{});
-    case FloatType::kBFloat16:
-      return of_type(__nv_bfloat16{});
-  }
-  return cudaErrorInvalidValue;
+  });
 }
 
 }  // namespace

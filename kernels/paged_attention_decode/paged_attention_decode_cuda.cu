@@ -39,6 +39,7 @@
 
 #include "kernels/paged_attention_decode/paged_attention_decode_cuda.h"
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/float_dispatch.h"
 
 namespace repro {
 namespace {
@@ -809,28 +810,16 @@ int PagedDecodeSplits(const PagedDecodeParams& p, int multiprocessors) {
 }
 
 cudaError_t PagedDecodeLaunch(const PagedDecodeParams& params) {
-  switch (params.type) {
-    case FloatType::kFloat:
-      return LaunchBits<float>(params);
-    case FloatType::kHalf:
-      return LaunchBits<__half>(params);
-    case FloatType::kBFloat16:
-      return LaunchBits<__nv_bfloat16>(params);
-  }
-  return cudaErrorInvalidValue;
+  return DispatchFloat(params.type, [&](auto type) {
+    return LaunchBits<decltype(type)>(params);
+  });
 }
 
 cudaError_t PagedAppendLaunch(const PagedAppendParams& p) {
   const dim3 grid(p.num_heads + 2 * p.num_kv_heads, p.batch);
-  switch (p.type) {
-    case FloatType::kFloat:
-      return LaunchEarly(Append<float>, grid, 32, 0, p.stream, p);
-    case FloatType::kHalf:
-      return LaunchEarly(Append<__half>, grid, 32, 0, p.stream, p);
-    case FloatType::kBFloat16:
-      return LaunchEarly(Append<__nv_bfloat16>, grid, 32, 0, p.stream, p);
-  }
-  return cudaErrorInvalidValue;
+  return DispatchFloat(p.type, [&](auto type) {
+    return LaunchEarly(Append<decltype(type)>, grid, 32, 0, p.stream, p);
+  });
 }
 
 }  // namespace repro

@@ -17,6 +17,7 @@
 
 #include "kernels/rms_norm/rms_norm_cuda.h"
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/float_dispatch.h"
 #include "kernels/runtime/vector.h"
 
 namespace repro {
@@ -250,30 +251,13 @@ cudaError_t Backward(const RmsNormBackwardParams& p) {
   return cudaGetLastError();
 }
 
-// Calls launch with the C++ types of (type, weight_type); a weight has x's type
-// or float.
-template <typename Params, typename Launch>
-cudaError_t Dispatch(const Params& p, const Launch& launch) {
-  const bool float_weight = p.weight_type == FloatType::kFloat;
-  switch (p.type) {
-    case FloatType::kFloat:
-      return launch(float{}, float{});
-    case FloatType::kHalf:
-      return float_weight ? launch(__half{}, float{})
-                          : launch(__half{}, __half{});
-    case FloatType::kBFloat16:
-      return float_weight ? launch(__nv_bfloat16{}, float{})
-                          : launch(__nv_bfloat16{}, __nv_bfloat16{});
-  }
-  return cudaErrorInvalidValue;
-}
-
 }  // namespace
 
 cudaError_t RmsNormForwardLaunch(const RmsNormForwardParams& params) {
-  return Dispatch(params, [&](auto type, auto weight_type) {
-    return Forward<decltype(type), decltype(weight_type)>(params);
-  });
+  return DispatchFloats(
+      params.type, params.weight_type, [&](auto type, auto weight_type) {
+        return Forward<decltype(type), decltype(weight_type)>(params);
+      });
 }
 
 int64_t RmsNormBackwardBlocks(int64_t rows) {
@@ -281,9 +265,10 @@ int64_t RmsNormBackwardBlocks(int64_t rows) {
 }
 
 cudaError_t RmsNormBackwardLaunch(const RmsNormBackwardParams& params) {
-  return Dispatch(params, [&](auto type, auto weight_type) {
-    return Backward<decltype(type), decltype(weight_type)>(params);
-  });
+  return DispatchFloats(
+      params.type, params.weight_type, [&](auto type, auto weight_type) {
+        return Backward<decltype(type), decltype(weight_type)>(params);
+      });
 }
 
 }  // namespace repro

@@ -9,6 +9,7 @@
 
 #include "kernels/rotary/rotary_cuda.h"
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/float_dispatch.h"
 #include "kernels/runtime/vector.h"
 
 namespace repro {
@@ -86,15 +87,8 @@ cudaError_t LaunchOf(const RotaryParams& p) {
 }  // namespace
 
 cudaError_t RotaryLaunch(const RotaryParams& params) {
-  switch (params.type) {
-    case FloatType::kFloat:
-      return LaunchOf<float>(params);
-    case FloatType::kHalf:
-      return LaunchOf<__half>(params);
-    case FloatType::kBFloat16:
-      return LaunchOf<__nv_bfloat16>(params);
-  }
-  return cudaErrorInvalidValue;
+  return DispatchFloat(
+      params.type, [&](auto type) { return LaunchOf<decltype(type)>(params); });
 }
 
 }  // namespace repro

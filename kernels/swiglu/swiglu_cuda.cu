@@ -7,6 +7,7 @@
 #include <cuda_fp16.h>
 
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/float_dispatch.h"
 #include "kernels/runtime/vector.h"
 #include "kernels/swiglu/swiglu_cuda.h"
 
@@ -79,15 +80,8 @@ cudaError_t LaunchOf(const SwiGluParams& p) {
 }  // namespace
 
 cudaError_t SwiGluLaunch(const SwiGluParams& params) {
-  switch (params.type) {
-    case FloatType::kFloat:
-      return LaunchOf<float>(params);
-    case FloatType::kHalf:
-      return LaunchOf<__half>(params);
-    case FloatType::kBFloat16:
-      return LaunchOf<__nv_bfloat16>(params);
-  }
-  return cudaErrorInvalidValue;
+  return DispatchFloat(
+      params.type, [&](auto type) { return LaunchOf<decltype(type)>(params); });
 }
 
 }  // namespace repro
