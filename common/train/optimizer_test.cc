@@ -199,6 +199,22 @@ TEST(ScheduleTest, Shapes) {
   EXPECT_THROW(StepRate(1, 0, 0.5), c10::Error);
 }
 
+// transformers' get_linear_schedule_with_warmup(2, 10), by its definition.
+TEST(ScheduleTest, WarmupLinearRateWorkedExample) {
+  const Schedule rate = WarmupLinearRate(1, 2, 10);
+  std::vector<double> rates;
+  for (int64_t step = 0; step <= 11; ++step) rates.push_back(rate(step));
+  const std::vector<double> expected = {0,  .5,   1,   .875, .75, .625,
+                                        .5, .375, .25, .125, 0,   0};
+  EXPECT_THAT(rates, testing::Pointwise(testing::DoubleEq(), expected));
+  EXPECT_EQ(WarmupLinearRate(3, 0, 4)(0), 3);
+  // The peak lies between two steps.
+  EXPECT_DOUBLE_EQ(WarmupLinearRate(1, 2.5, 10)(2), 0.8);
+  EXPECT_DOUBLE_EQ(WarmupLinearRate(1, 2.5, 10)(3), 7 / 7.5);
+  EXPECT_THROW(WarmupLinearRate(1, 10, 10), c10::Error);
+  EXPECT_THROW(WarmupLinearRate(1, -1, 10), c10::Error);
+}
+
 // o = torch.optim.SGD([p], lr=0.5)
 // s = torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=1,
 //                                                min_lr=0.1)

@@ -28,6 +28,20 @@ Schedule WarmupCosineRate(double peak, int64_t warmup_steps,
   };
 }
 
+Schedule WarmupLinearRate(double peak, double warmup_steps,
+                          int64_t total_steps) {
+  const auto end = static_cast<double>(total_steps);
+  TORCH_CHECK(warmup_steps >= 0 && warmup_steps < end,
+              "WarmupLinearRate: ", warmup_steps, " warm-up steps of ",
+              total_steps);
+  return [=](int64_t step) {
+    const auto done = static_cast<double>(step);
+    return done < warmup_steps
+               ? peak * done / warmup_steps
+               : peak * std::max(0.0, end - done) / (end - warmup_steps);
+  };
+}
+
 Schedule InverseSquareRootRate(double peak, int64_t warmup_steps,
                                double start) {
   TORCH_CHECK(warmup_steps >= 1, "InverseSquareRootRate: ", warmup_steps,

@@ -20,6 +20,11 @@ Schedule WarmupCosineRate(double peak, int64_t warmup_steps,
                           int64_t total_steps, double start = 0,
                           double final = 0);
 
+// Linear from 0 at step 0 to `peak` at `warmup_steps`, which need not be whole,
+// then linearly to 0 at `total_steps`: transformers' linear schedule.
+Schedule WarmupLinearRate(double peak, double warmup_steps,
+                          int64_t total_steps);
+
 // Linear from `start` to `peak` over `warmup_steps`, then
 // peak sqrt(warmup_steps / step) (Vaswani et al. 2017, as fairseq scales it).
 // warmup_steps >= 1.

@@ -25,6 +25,7 @@
 #include "common/tokenizer/bpe_trainer.h"
 #include "common/tokenizer/loader.h"
 #include "common/train/optimizer.h"
+#include "common/train/schedule.h"
 #include "papers/graph_code_bert/model.h"
 
 namespace repro::graph_code_bert {
@@ -81,12 +82,11 @@ std::vector<GraphInput> OfArm(Arm arm, std::vector<GraphInput> inputs,
   return inputs;
 }
 
-// Up to `warmup` of the steps linearly to `rate`, then linearly to 0.
-double RateAt(int64_t step, int64_t steps, double rate, double warmup) {
-  const double done =
-      static_cast<double>(step + 1) / static_cast<double>(steps + 1);
-  return done < warmup ? rate * done / warmup
-                       : rate * (1 - done) / (1 - warmup);
+// The rate of the update of a step is not 0, neither first nor last.
+Schedule Rate(double peak, int64_t steps, double warmup) {
+  return [of_update = WarmupLinearRate(
+              peak, warmup * static_cast<double>(steps + 1), steps + 1)](
+             int64_t step) { return of_update(step + 1); };
 }
 
 // Endless passes over `size` indices, each in a new order.
@@ -217,6 +217,8 @@ absl::StatusOr<double> RetrievalAfterPretraining(
   for (const GraphInput& input : cs) all.push_back(&input);
   Shuffled batches(static_cast<int64_t>(all.size()), MixSeed(seed, kBatches));
   auto optimizer = MakeAdamW(model.Parameters(), AdamOptions());
+  Schedule rate =
+      Rate(options.pretraining_rate, options.pretraining_steps, options.warmup);
   for (int64_t step = 0; step < options.pretraining_steps; ++step) {
     if (!progress(static_cast<double>(step) / total)) return Cancelled();
     std::vector<const GraphInput*> inputs;
@@ -242,8 +244,7 @@ absl::StatusOr<double> RetrievalAfterPretraining(
         MakeGraphBatch(inputs, masks, kPadId, device), samples, kMaskId,
         kFirstTextId, masking, pair_scale);
     step_model(optimizer.get(), losses.masked_language_model + losses.structure,
-               RateAt(step, options.pretraining_steps, options.pretraining_rate,
-                      options.warmup));
+               rate(step));
   }
 
   const auto vectors = [&](const std::vector<GraphInput>& inputs,
@@ -253,6 +254,7 @@ absl::StatusOr<double> RetrievalAfterPretraining(
   };
   Shuffled pairs(static_cast<int64_t>(java.size()), MixSeed(seed, kBatches));
   optimizer = MakeAdamW(model.Parameters(), AdamOptions());
+  rate = Rate(options.search_rate, options.search_steps, options.warmup);
   for (int64_t step = 0; step < options.search_steps; ++step) {
     if (!progress(static_cast<double>(options.pretraining_steps + step) /
                   total)) {
@@ -262,8 +264,7 @@ absl::StatusOr<double> RetrievalAfterPretraining(
     step_model(
         optimizer.get(),
         encoder::SoftmaxPairLoss(vectors(java, indices), vectors(cs, indices)),
-        RateAt(step, options.search_steps, options.search_rate,
-               options.warmup));
+        rate(step));
   }
 
   model.Train(false);

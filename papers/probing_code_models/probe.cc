@@ -27,6 +27,7 @@
 #include "common/tensor/check.h"
 #include "common/tensor/generator.h"
 #include "common/train/optimizer.h"
+#include "common/train/schedule.h"
 
 namespace repro::probing_code_models {
 namespace {
@@ -70,8 +71,8 @@ absl::StatusOr<std::vector<double>> TrainStack(
   const int64_t every =
       std::max<int64_t>(1, steps_per_epoch / options.validations_per_epoch);
   const Schedule rate = WarmupLinearRate(
-      options.rate,
-      static_cast<int64_t>(options.warmup * static_cast<double>(steps)), steps);
+      options.rate, std::floor(options.warmup * static_cast<double>(steps)),
+      steps);
   const auto optimizer = MakeProbeOptimizer(probes, num_probes, options.rate);
   const std::vector<at::Tensor>& parameters = optimizer->parameters();
   std::vector<double> best(num_probes,
@@ -246,19 +247,6 @@ at::Tensor TagProbes::Forward(const at::Tensor& states) const {
   return classifier_->Forward(
       generator_.defined() ? Dropout(states, dropout_, training(), generator_)
                            : states);
-}
-
-Schedule WarmupLinearRate(double peak, int64_t warmup_steps,
-                          int64_t total_steps) {
-  return [=](int64_t step) {
-    const auto done = static_cast<double>(step);
-    if (step < warmup_steps) {
-      return peak * done / static_cast<double>(warmup_steps);
-    }
-    return peak * std::max(0.0, static_cast<double>(total_steps) - done) /
-           static_cast<double>(
-               std::max<int64_t>(1, total_steps - warmup_steps));
-  };
 }
 
 void ClipStackedGradients(const std::vector<at::Tensor>& parameters,

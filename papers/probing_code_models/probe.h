@@ -23,7 +23,6 @@
 #include "common/nn/initializer.h"
 #include "common/nn/layers.h"
 #include "common/nn/module.h"
-#include "common/train/schedule.h"
 #include "papers/probing_code_models/released_scores.h"
 #include "papers/probing_code_models/spans.h"
 
@@ -99,12 +98,6 @@ class TagProbes : public Module {
   at::Generator generator_;
   StackedLinear* classifier_;
 };
-
-// Up to `warmup_steps` linearly to `peak`, then linearly to 0 at `total_steps`:
-// the rate of the update of a step from 0 is that of transformers' linear
-// schedule, whose first update has a rate of 0.
-Schedule WarmupLinearRate(double peak, int64_t warmup_steps,
-                          int64_t total_steps);
 
 struct ProbeTrainingOptions {
   int64_t epochs = 2;

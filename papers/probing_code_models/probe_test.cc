@@ -201,17 +201,6 @@ TEST(PairProbes, RefusesWhatDoesNotFit) {
 
 // ---- Training ---------------------------------------------------------------
 
-// transformers' get_linear_schedule_with_warmup(2, 10), by its definition.
-TEST(WarmupLinearRate, WorkedExample) {
-  const Schedule rate = WarmupLinearRate(1, 2, 10);
-  std::vector<double> rates;
-  for (int64_t step = 0; step <= 11; ++step) rates.push_back(rate(step));
-  const std::vector<double> expected = {0,  .5,   1,   .875, .75, .625,
-                                        .5, .375, .25, .125, 0,   0};
-  EXPECT_THAT(rates, Pointwise(testing::DoubleEq(), expected));
-  EXPECT_EQ(WarmupLinearRate(3, 0, 4)(0), 3);
-}
-
 TEST(ClipStackedGradients, ClipsEachModelAsIfAlone) {
   const auto parameters = [] {
     return std::vector<at::Tensor>{at::zeros({3, 4}), at::zeros({3, 2, 2})};

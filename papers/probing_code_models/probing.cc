@@ -21,6 +21,7 @@
 #include "common/status/macros.h"
 #include "common/tensor/generator.h"
 #include "common/train/optimizer.h"
+#include "common/train/schedule.h"
 
 namespace repro::probing_code_models {
 namespace {
@@ -125,8 +126,8 @@ absl::Status Pretrain(encoder::TransformerEncoder& model, bool data_flow,
   const auto optimizer = MakeAdamW(parameters, AdamOptions());
   const Schedule rate = WarmupLinearRate(
       options.pretraining_rate,
-      static_cast<int64_t>(options.pretraining_warmup *
-                           static_cast<double>(options.pretraining_steps)),
+      std::floor(options.pretraining_warmup *
+                 static_cast<double>(options.pretraining_steps)),
       options.pretraining_steps);
   encoder::TokenMaskingOptions masking;
   masking.mask_id = kMaskId;
