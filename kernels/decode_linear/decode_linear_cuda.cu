@@ -12,11 +12,12 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
-#include <cstring>
-#include <type_traits>
 
 #include "kernels/decode_linear/decode_linear_cuda.h"
+#include "kernels/flash/mma.h"
+#include "kernels/runtime/early_launch.h"
 #include "kernels/runtime/float_conversion.h"
+#include "kernels/runtime/warp.h"
 
 namespace repro {
 namespace {
@@ -29,18 +30,6 @@ constexpr int kStep = 32 * kVector * kLoads;
 constexpr int kMaxColumns = 24576;
 constexpr int kRowsAtOnce = 512;  // of results in shared memory
 
-template <typename T>
-__device__ inline float2 Unpack(uint32_t packed) {
-  if constexpr (std::is_same<T, __half>::value) {
-    __half2 pair;
-    memcpy(&pair, &packed, 4);
-    return __half22float2(pair);
-  } else {
-    return make_float2(__uint_as_float(packed << 16),
-                       __uint_as_float(packed & 0xffff0000u));
-  }
-}
-
 __device__ inline uint4 LoadOnce(const void* from) {
   uint4 x;
   asm volatile(
@@ -48,26 +37,6 @@ __device__ inline uint4 LoadOnce(const void* from) {
       : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
       : "l"(from));
   return x;
-}
-
-__device__ inline float WarpSum(float x) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    x += __shfl_xor_sync(0xffffffffu, x, mask);
-  }
-  return x;
-}
-
-__device__ inline void LaunchDependents() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-
-__device__ inline void WaitForInputs() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
 }
 
 template <typename T, typename Out, DecodeLinearMode kMode>
@@ -111,7 +80,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     const uint32_t words[4] = {word.x, word.y, word.z, word.w};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const float2 pair = Unpack<T>(words[j]);
+      const float2 pair = flash::Unpack<T>(words[j]);
       x[i + 2 * j] = pair.x;
       x[i + 2 * j + 1] = pair.y;
       squares += pair.x * pair.x + pair.y * pair.y;
@@ -143,13 +112,13 @@ __global__ void __launch_bounds__(kThreads, 2)
       const int at = column + i * 32 * kVector;
       if (at < p.columns) {
         const float4 a = shared_x[at / 4], b = shared_x[at / 4 + 1];
-        float2 pair = Unpack<T>(held[i].x);
+        float2 pair = flash::Unpack<T>(held[i].x);
         sum += pair.x * a.x + pair.y * a.y;
-        pair = Unpack<T>(held[i].y);
+        pair = flash::Unpack<T>(held[i].y);
         sum += pair.x * a.z + pair.y * a.w;
-        pair = Unpack<T>(held[i].z);
+        pair = flash::Unpack<T>(held[i].z);
         sum += pair.x * b.x + pair.y * b.y;
-        pair = Unpack<T>(held[i].w);
+        pair = flash::Unpack<T>(held[i].w);
         sum += pair.x * b.z + pair.y * b.w;
       }
     }
@@ -206,23 +175,8 @@ cudaError_t Launch(const DecodeLinearParams& p) {
         kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
     if (error != cudaSuccess) return error;
   }
-  int device = 0, major = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error != cudaSuccess) return error;
-  error =
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute early;
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = shared;
-  config.stream = p.stream;
-  config.attrs = &early;
-  config.numAttrs = major >= 9 ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, p);
+  return LaunchEarly(kernel, dim3(static_cast<unsigned>(blocks)), kThreads,
+                     shared, p.stream, p);
 }
 
 template <typename T, typename Out>

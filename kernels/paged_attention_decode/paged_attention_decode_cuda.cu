@@ -37,12 +37,18 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/flash/mma.h"
 #include "kernels/paged_attention_decode/paged_attention_decode_cuda.h"
+#include "kernels/runtime/early_launch.h"
 #include "kernels/runtime/float_conversion.h"
 #include "kernels/runtime/float_dispatch.h"
+#include "kernels/runtime/warp.h"
 
 namespace repro {
 namespace {
+
+using flash::Exp2;
+using flash::Pack;
 
 constexpr int kWarps = 4;
 constexpr int kThreads = 32 * kWarps;
@@ -60,25 +66,6 @@ constexpr float kLn2 = 0.6931471805599453f;
 constexpr float kLowest = -1e30f;
 constexpr float kLag = 8;
 
-template <typename T>
-__device__ inline uint32_t Pack(float low, float high) {
-  uint32_t packed;
-  if constexpr (std::is_same<T, __half>::value) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    memcpy(&packed, &pair, 4);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    memcpy(&packed, &pair, 4);
-  }
-  return packed;
-}
-
-__device__ inline float Exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 // c += a b, a of 16 rows, b of 8 columns, over 16.
 template <typename T>
 __device__ inline void Mma(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
@@ -94,14 +81,6 @@ __device__ inline void Mma(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
   }
-}
-
-// Of a warp's 8 x 8 matrix, lane l holding row l / 4, columns 2 (l % 4) and the
-// next: the transpose, held in the same way.
-__device__ inline uint32_t Transpose8x8(uint32_t x) {
-  uint32_t y;
-  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
-  return y;
 }
 
 // Read once: not kept in L1.
@@ -122,19 +101,6 @@ __device__ inline void LoadWords(const uint8_t* from, uint32_t* to) {
                  : "=r"(to[0])
                  : "l"(from));
   }
-}
-
-// Programmatic dependent launch: lets the stream's next kernel start, and waits
-// until what this one reads is written.
-__device__ inline void LaunchDependents() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-__device__ inline void WaitForInputs() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
 }
 
 __device__ inline __half2 AsHalf2(uint32_t x) {
@@ -716,30 +682,6 @@ bool IsFast(const PagedDecodeParams& p) {
 
 int QueryTiles(const PagedDecodeParams& p) {
   return (p.num_heads / p.num_kv_heads + kQueries - 1) / kQueries;
-}
-
-// Before the stream's last kernel is done, where the GPU can.
-template <typename... Args>
-cudaError_t LaunchEarly(void (*kernel)(Args...), dim3 grid, int threads,
-                        int shared, cudaStream_t stream,
-                        std::common_type_t<Args>... args) {
-  int device = 0, major = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error != cudaSuccess) return error;
-  error =
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute early;
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared;
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = major >= 9 ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, args...);
 }
 
 template <typename Q, int kBits, int kDim, bool kExact>

@@ -19,6 +19,7 @@
 #include "kernels/runtime/float_conversion.h"
 #include "kernels/runtime/float_dispatch.h"
 #include "kernels/runtime/vector.h"
+#include "kernels/runtime/warp.h"
 
 namespace repro {
 namespace {
@@ -26,14 +27,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kMaxVectors = 8;
 constexpr int kBackwardBlocks = 132 * 4;
-
-__device__ float WarpSum(float x) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    x += __shfl_xor_sync(0xffffffffu, x, mask);
-  }
-  return x;
-}
 
 // The sum over the row's threads: a warp, or the block of kThreads.
 template <bool kWarpRow>

@@ -36,6 +36,8 @@
 #include <cstdint>
 
 #include "kernels/flash/forward.h"
+#include "kernels/runtime/early_launch.h"
+#include "kernels/runtime/warp.h"
 #include "kernels/selected_attention/selected_attention_cuda.h"
 
 namespace repro {
@@ -430,29 +432,10 @@ constexpr int kMergeWarps = 8;
 // The running maximum moves only when a logit exceeds it by 2^kLag.
 constexpr float kLag = 8;
 
-__device__ inline uint32_t Transpose8x8(uint32_t x) {
-  uint32_t y;
-  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
-  return y;
-}
-
 __device__ inline void LoadOnce(const void* from, uint32_t* to) {
   asm volatile("ld.global.nc.L1::no_allocate.v4.b32 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                : "l"(from));
-}
-
-// Programmatic dependent launch: lets the stream's next kernel start, and waits
-// until what this one reads is written.
-__device__ inline void LaunchDependents() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-__device__ inline void WaitForInputs() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
 }
 
 // Keys that one query's launch goes through, seen or not.
@@ -773,28 +756,6 @@ __global__ void __launch_bounds__(32 * kMergeWarps)
       static_cast<T>(total > 0 ? x / total : 0);
 }
 
-// Before the stream's last kernel is done, where the GPU can.
-template <typename... Args>
-cudaError_t LaunchEarly(void (*kernel)(Args...), dim3 grid, int threads,
-                        cudaStream_t stream, std::common_type_t<Args>... args) {
-  int device = 0, major = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error != cudaSuccess) return error;
-  error =
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute early;
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = dim3(threads);
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = major >= 9 ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, args...);
-}
-
 int QueryTiles(const SelectedDecodeParams& p) {
   return (p.heads / p.key_heads + kQueries - 1) / kQueries;
 }
@@ -809,11 +770,11 @@ cudaError_t LaunchDecode(const SelectedDecodeParams& p) {
                       : p.cos != nullptr ? Decode<T, kDim, true, false>
                                          : Decode<T, kDim, false, false>;
   const cudaError_t error =
-      LaunchEarly(kernel, dim3(p.splits, DecodeBlocks(p)), kDecodeThreads,
+      LaunchEarly(kernel, dim3(p.splits, DecodeBlocks(p)), kDecodeThreads, 0,
                   p.stream, p, QueryTiles(p));
   if (error != cudaSuccess || p.splits == 1) return error;
-  return LaunchEarly(Merge<T, kDim>, dim3(p.heads), 32 * kMergeWarps, p.stream,
-                     p);
+  return LaunchEarly(Merge<T, kDim>, dim3(p.heads), 32 * kMergeWarps, 0,
+                     p.stream, p);
 }
 
 }  // namespace
