@@ -4,6 +4,7 @@
 PAPERS = [
     "asap",
     "based",
+    "cdhf",
     "chain_of_code",
     "code_halu",
     "code_if",
