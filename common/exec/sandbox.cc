@@ -18,9 +18,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <random>
-#include <thread>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -38,6 +36,7 @@
 #include "common/exec/seccomp_filter.h"
 #include "common/status/machine_lacks.h"
 #include "common/status/macros.h"
+#include "common/threads/parallel_for.h"
 
 namespace repro::exec {
 namespace {
@@ -846,26 +845,24 @@ std::vector<ExecResult> Sandbox::RunAll(
     const std::vector<ExecRequest>& requests, int workers,
     const std::function<void(int done, int total)>& progress) const {
   std::vector<ExecResult> results(requests.size());
-  std::atomic<size_t> next{0};
-  std::mutex mutex;
-  int done = 0;
-  const auto work = [&] {
-    for (size_t i; (i = next.fetch_add(1)) < requests.size();) {
-      if (options_.cancel != nullptr && options_.cancel->load()) {
-        results[i].outcome = Outcome::kCancelled;
-        results[i].message = "cancelled";
-      } else {
-        results[i] = Run(requests[i]);
-      }
-      const std::lock_guard<std::mutex> lock(mutex);
-      ++done;
-      if (progress) progress(done, static_cast<int>(requests.size()));
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 1; i < workers; ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+  const auto total = static_cast<int64_t>(requests.size());
+  const absl::Status status = ParallelFor(
+      total, workers,
+      [&](int64_t i) {
+        if (options_.cancel != nullptr && options_.cancel->load()) {
+          results[i].outcome = Outcome::kCancelled;
+          results[i].message = "cancelled";
+        } else {
+          results[i] = Run(requests[i]);
+        }
+        return absl::OkStatus();
+      },
+      [&](int64_t done) {
+        if (progress) progress(static_cast<int>(done), static_cast<int>(total));
+        return true;
+      });
+  // No piece fails.
+  status.IgnoreError();
   return results;
 }
 

@@ -350,14 +350,15 @@ absl::Status MeasureLeaveOneOut(ExperimentRun& run) {
   for (size_t i = 0; i < views.size(); ++i) {
     REPRO_ASSIGN_OR_RETURN(
         p_reject[views[i].first],
-        LeaveOneProgrammerOut(
-            examples, views[i].second, BoostingOptions(), run.threads(),
-            [&](int done, int total) {
-              run.Progress(
-                  static_cast<double>(i) + static_cast<double>(done) / total,
-                  static_cast<double>(views.size()), views[i].first);
-              return !run.Cancelled();
-            }));
+        LeaveOneProgrammerOut(examples, views[i].second, BoostingOptions(),
+                              run.threads(), [&](int64_t done, int64_t total) {
+                                run.Progress(static_cast<double>(i) +
+                                                 static_cast<double>(done) /
+                                                     static_cast<double>(total),
+                                             static_cast<double>(views.size()),
+                                             views[i].first);
+                                return !run.Cancelled();
+                              }));
   }
   REPRO_ASSIGN_OR_RETURN(p_reject["state"],
                          LeaveOneProgrammerOutByState(examples));

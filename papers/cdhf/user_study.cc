@@ -1,14 +1,11 @@
 #include "papers/cdhf/user_study.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +16,7 @@
 #include "common/metrics/classification.h"
 #include "common/metrics/python_text.h"
 #include "common/status/macros.h"
+#include "common/threads/parallel_for.h"
 
 namespace repro::cdhf {
 namespace {
@@ -377,7 +375,7 @@ absl::StatusOr<Matrix> MakeMatrix(const std::vector<Example>& examples,
 absl::StatusOr<std::vector<double>> LeaveOneProgrammerOut(
     const std::vector<Example>& examples, View view,
     const BoostingOptions& options, int threads,
-    const std::function<bool(int done, int total)>& progress) {
+    const std::function<bool(int64_t done, int64_t total)>& progress) {
   REPRO_ASSIGN_OR_RETURN(const Matrix matrix, MakeMatrix(examples, view));
   std::set<int64_t> users;
   for (const Example& one : examples) users.insert(one.user);
@@ -386,7 +384,7 @@ absl::StatusOr<std::vector<double>> LeaveOneProgrammerOut(
         "leaving one programmer out needs two at least");
   }
   const std::vector<int64_t> left_out(users.begin(), users.end());
-  const int total = static_cast<int>(left_out.size());
+  const auto total = static_cast<int64_t>(left_out.size());
 
   std::vector<double> probabilities(examples.size());
   const auto fit = [&](int64_t user) -> absl::Status {
@@ -409,26 +407,9 @@ absl::StatusOr<std::vector<double>> LeaveOneProgrammerOut(
     return absl::OkStatus();
   };
 
-  std::atomic<int> next(0);
-  std::mutex mutex;
-  int done = 0;
-  absl::Status status;
-  const auto work = [&] {
-    for (int i = next++; i < total; i = next++) {
-      const absl::Status fitted = fit(left_out[i]);
-      const std::lock_guard<std::mutex> lock(mutex);
-      status.Update(fitted);
-      if (status.ok() && !progress(++done, total)) {
-        status = absl::CancelledError("stopped");
-      }
-      if (!status.ok()) next = total;
-    }
-  };
-  std::vector<std::thread> others;
-  for (int i = 1; i < std::min(threads, total); ++i) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
-  if (!status.ok()) return status;
+  REPRO_RETURN_IF_ERROR(ParallelFor(
+      total, threads, [&](int64_t i) { return fit(left_out[i]); },
+      [&](int64_t done) { return progress(done, total); }));
   return probabilities;
 }
 

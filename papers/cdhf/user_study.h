@@ -119,7 +119,7 @@ absl::StatusOr<Matrix> MakeMatrix(const std::vector<Example>& examples,
 absl::StatusOr<std::vector<double>> LeaveOneProgrammerOut(
     const std::vector<Example>& examples, View view,
     const BoostingOptions& options, int threads,
-    const std::function<bool(int done, int total)>& progress);
+    const std::function<bool(int64_t done, int64_t total)>& progress);
 
 // The same by the state alone: the share of rejections among the other
 // programmers' suggestions of the same cups label, 1 for an unseen label.

@@ -1,6 +1,5 @@
 // How each claim of claims.textproto is measured; arguments come from there.
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -9,7 +8,6 @@
 #include <random>
 #include <set>
 #include <string>
-#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -20,7 +18,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/synchronization/mutex.h"
 #include "common/claims/experiment.h"
 #include "common/completion/completion.h"
 #include "common/completion/open_client.h"
@@ -28,6 +25,7 @@
 #include "common/data/jsonl.h"
 #include "common/exec/sandbox.h"
 #include "common/status/macros.h"
+#include "common/threads/parallel_for.h"
 #include "papers/chain_of_code/bbh.h"
 #include "papers/chain_of_code/countries.h"
 #include "papers/chain_of_code/lmulator.h"
@@ -233,34 +231,15 @@ REPRO_REGISTER_EXPERIMENT("chain_of_code", "paper_examples", PaperExamples);
 
 // -------------------------------------------------- programs over questions
 
-// Calls work(0) ... work(count - 1) from the run's threads, until one fails.
-// Programs run in processes of their own.
+// ParallelFor over the run's questions, whose programs run in processes of
+// their own.
 absl::Status InParallel(ExperimentRun& run, int64_t count,
                         const std::function<absl::Status(int64_t)>& work) {
-  absl::Mutex mutex;
-  absl::Status first_error;
-  int64_t done = 0;
-  std::atomic<int64_t> next{0};
-  const auto loop = [&] {
-    for (int64_t i; (i = next++) < count;) {
-      absl::Status status =
-          run.Cancelled() ? absl::CancelledError("stopped") : work(i);
-      absl::MutexLock lock(&mutex);
-      if (!status.ok()) {
-        if (first_error.ok()) first_error = std::move(status);
-        next = count;
-        return;
-      }
-      ++done;
-      run.Progress(static_cast<double>(done), static_cast<double>(count),
-                   absl::StrCat(done, " of ", count, " questions"));
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 1; i < run.threads(); ++i) threads.emplace_back(loop);
-  loop();
-  for (std::thread& thread : threads) thread.join();
-  return first_error;
+  return ParallelFor(count, run.threads(), work, [&](int64_t done) {
+    run.Progress(static_cast<double>(done), static_cast<double>(count),
+                 absl::StrCat(done, " of ", count, " questions"));
+    return !run.Cancelled();
+  });
 }
 
 absl::StatusOr<Variant> VariantArg(const ExperimentRun& run,

@@ -1,18 +1,16 @@
 #include "papers/scan_snap/training.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <mutex>
 #include <optional>
 #include <random>
-#include <thread>
 #include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/status/macros.h"
+#include "common/threads/parallel_for.h"
 #include "papers/scan_snap/authors_streams.h"
 
 namespace repro::scan_snap {
@@ -80,31 +78,15 @@ absl::StatusOr<RunResult> Train(const RunOptions& options) {
 absl::StatusOr<std::vector<RunResult>> TrainAll(
     const std::vector<RunOptions>& runs, int threads,
     const std::function<bool(int64_t done)>& progress) {
-  std::vector<absl::StatusOr<RunResult>> results(
-      runs.size(), absl::CancelledError("stopped before all runs were done"));
-  std::atomic<size_t> next = 0;
-  std::atomic<bool> stop = false;
-  std::mutex lock;
-  int64_t done = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < runs.size() && !stop; i = next++) {
-      results[i] = Train(runs[i]);
-      const std::lock_guard<std::mutex> guard(lock);
-      ++done;
-      if (progress && !progress(done)) stop = true;
-    }
-  };
-  std::vector<std::thread> workers;
-  for (int i = 1; i < threads; ++i) workers.emplace_back(work);
-  work();
-  for (std::thread& worker : workers) worker.join();
-
-  std::vector<RunResult> values;
-  for (absl::StatusOr<RunResult>& result : results) {
-    REPRO_RETURN_IF_ERROR(result.status());
-    values.push_back(*std::move(result));
-  }
-  return values;
+  std::vector<RunResult> results(runs.size());
+  REPRO_RETURN_IF_ERROR(ParallelFor(
+      static_cast<int64_t>(runs.size()), threads,
+      [&](int64_t i) -> absl::Status {
+        REPRO_ASSIGN_OR_RETURN(results[i], Train(runs[i]));
+        return absl::OkStatus();
+      },
+      progress));
+  return results;
 }
 
 }  // namespace repro::scan_snap
