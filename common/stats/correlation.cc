@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <numeric>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/stats/check.h"
+#include "common/stats/descriptive.h"
+#include "common/status/macros.h"
 
 namespace repro {
 namespace {
@@ -35,30 +39,38 @@ std::vector<double> AverageRanks(absl::Span<const double> values) {
 
 }  // namespace
 
-absl::StatusOr<double> SpearmanCorrelation(absl::Span<const double> a,
-                                           absl::Span<const double> b) {
-  const auto nan = [](double x) { return std::isnan(x); };
-  if (a.size() != b.size() || a.size() < 2 ||
-      std::any_of(a.begin(), a.end(), nan) ||
-      std::any_of(b.begin(), b.end(), nan)) {
-    return absl::InvalidArgumentError(absl::StrCat("rank correlation of ",
-                                                   a.size(), " and ", b.size(),
-                                                   " values, or of NaN"));
+absl::StatusOr<double> PearsonCorrelation(absl::Span<const double> a,
+                                          absl::Span<const double> b) {
+  if (a.size() != b.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "correlation of ", a.size(), " and ", b.size(), " values"));
   }
-  const std::vector<double> ranks_a = AverageRanks(a),
-                            ranks_b = AverageRanks(b);
-  const double mean = 0.5 * static_cast<double>(a.size() + 1);
+  for (const absl::Span<const double> values : {a, b}) {
+    REPRO_RETURN_IF_ERROR(stats_internal::CheckFinite(values, 2));
+    // Not by the squares, which rounding of the mean can keep above 0.
+    if (std::count(values.begin(), values.end(), values[0]) ==
+        static_cast<int64_t>(values.size())) {
+      return absl::InvalidArgumentError("correlation of equal values");
+    }
+  }
+  REPRO_ASSIGN_OR_RETURN(const double mean_a, Mean(a));
+  REPRO_ASSIGN_OR_RETURN(const double mean_b, Mean(b));
   double ab = 0, aa = 0, bb = 0;
   for (size_t i = 0; i < a.size(); ++i) {
-    const double x = ranks_a[i] - mean, y = ranks_b[i] - mean;
+    const double x = a[i] - mean_a, y = b[i] - mean_b;
     ab += x * y;
     aa += x * x;
     bb += y * y;
   }
-  if (aa == 0 || bb == 0) {
-    return absl::InvalidArgumentError("rank correlation of equal values");
-  }
   return ab / std::sqrt(aa * bb);
+}
+
+absl::StatusOr<double> SpearmanCorrelation(absl::Span<const double> a,
+                                           absl::Span<const double> b) {
+  for (const absl::Span<const double> values : {a, b}) {
+    REPRO_RETURN_IF_ERROR(stats_internal::CheckOrdered(values, 2));
+  }
+  return PearsonCorrelation(AverageRanks(a), AverageRanks(b));
 }
 
 }  // namespace repro

@@ -6,8 +6,14 @@
 
 namespace repro {
 
+// Both: InvalidArgument for fewer than 2 values, unequal lengths, NaN, or one
+// side of equal values.
+
+// Pearson's r. InvalidArgument: infinity. OutOfRange: the sum exceeds a double.
+absl::StatusOr<double> PearsonCorrelation(absl::Span<const double> a,
+                                          absl::Span<const double> b);
+
 // Spearman's rank correlation, equal values with their mean rank.
-// InvalidArgument: fewer than 2 values, unequal lengths, NaN, or no variation.
 absl::StatusOr<double> SpearmanCorrelation(absl::Span<const double> a,
                                            absl::Span<const double> b);
 
