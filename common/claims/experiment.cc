@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/claims/paper.h"
+#include "common/status/macros.h"
 
 namespace repro {
 namespace {
@@ -79,6 +80,17 @@ absl::Status UnknownName(const Claim& claim, absl::string_view what,
                          absl::string_view name) {
   return absl::InvalidArgumentError(
       absl::StrCat(claim.id(), ": no ", what, " \"", name, "\""));
+}
+
+absl::Status RecordByName(ExperimentRun& run, absl::string_view arg,
+                          const std::map<std::string, double>& values) {
+  for (const Claim* claim : run.claims()) {
+    REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, arg));
+    const auto found = values.find(name);
+    if (found == values.end()) return UnknownName(*claim, arg, name);
+    run.Record(*claim, found->second);
+  }
+  return absl::OkStatus();
 }
 
 void ExperimentRun::Record(const Claim& claim, double value) {

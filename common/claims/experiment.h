@@ -118,6 +118,11 @@ class ExperimentRun {
 absl::Status UnknownName(const Claim& claim, absl::string_view what,
                          absl::string_view name);
 
+// Records for each claim of the run the value of the name that its argument
+// `arg` is. Errors: those of Arg and UnknownName.
+absl::Status RecordByName(ExperimentRun& run, absl::string_view arg,
+                          const std::map<std::string, double>& values);
+
 using ExperimentFunction = std::function<absl::Status(ExperimentRun&)>;
 
 // What is linked into this program: papers by slug and their experiments.

@@ -195,6 +195,31 @@ TEST_F(RunnerTest, MeasuresAndJudges) {
   EXPECT_EQ(slow.verdict(), DIFFERS);  // the interval reaches below 0
 }
 
+TEST_F(RunnerTest, RecordsByName) {
+  std::map<std::string, double> values = {{"1", 1}, {"3", 2}};
+  absl::Status status;
+  Paper paper = registry_.papers().at("toy");
+  paper.mutable_experiments(0)->set_id("by_name");
+  paper.mutable_claims(0)->set_experiment("by_name");
+  paper.mutable_claims(1)->set_experiment("by_name");
+  paper.set_slug("names");
+  registry_.AddPaper(paper);
+  registry_.AddExperiment("names", "by_name", [&](ExperimentRun& run) {
+    return status = RecordByName(run, "v", values);
+  });
+  options_.papers = {"names"};
+  options_.claim_globs = {"t1/*"};
+  const Result result = Run();
+  EXPECT_TRUE(status.ok()) << status;
+  ASSERT_EQ(result.measurements_size(), 2);
+  EXPECT_EQ(result.measurements(0).value(), 1);
+  EXPECT_EQ(result.measurements(1).value(), 2);
+
+  values.erase("3");
+  Run();
+  EXPECT_THAT(status.message(), testing::HasSubstr("t1/b: no v \"3\""));
+}
+
 TEST_F(RunnerTest, SaysWhyAClaimWasLeftOut) {
   const Result result = Run();
   EXPECT_EQ(ReasonOf(result, "t2/broken"), "failed: shape [2, 3]");

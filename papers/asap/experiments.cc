@@ -79,13 +79,7 @@ absl::Status ReleasedSummaries(ExperimentRun& run) {
     sum += scores[language];
   }
   scores["mean_of_languages"] = sum / static_cast<double>(languages.size());
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string set, run.Arg(*claim, "set"));
-    const auto found = scores.find(set);
-    if (found == scores.end()) return UnknownName(*claim, "set", set);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
+  return RecordByName(run, "set", scores);
 }
 REPRO_REGISTER_EXPERIMENT("asap", "released_summaries", ReleasedSummaries);
 

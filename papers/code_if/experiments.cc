@@ -33,13 +33,7 @@ namespace {
 // Records the value that the argument "report" names.
 absl::Status RecordReports(ExperimentRun& run,
                            const std::map<std::string, double>& values) {
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string report, run.Arg(*claim, "report"));
-    const auto found = values.find(report);
-    if (found == values.end()) return UnknownName(*claim, "report", report);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
+  return RecordByName(run, "report", values);
 }
 
 struct Benchmark {

@@ -46,13 +46,7 @@ absl::Status Settings(ExperimentRun& run) {
       {"resample_temperature", search.resample_temperature},
       {"max_characters", tests.max_characters},
       {"visible_seconds", absl::ToDoubleSeconds(tests.cpu)}};
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "setting"));
-    const auto found = values.find(name);
-    if (found == values.end()) return UnknownName(*claim, "setting", name);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
+  return RecordByName(run, "setting", values);
 }
 REPRO_REGISTER_EXPERIMENT("code_tree", "settings", Settings);
 

@@ -212,13 +212,7 @@ absl::Status Summary(ExperimentRun& run) {
   REPRO_ASSIGN_OR_RETURN(values["knn-gain"],
                          SpearmanCorrelation(lists["mean knn"], lists["gain"]));
   REPRO_RETURN_IF_ERROR(CountLogs(logs, &values));
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string report, run.Arg(*claim, "report"));
-    const auto found = values.find(report);
-    if (found == values.end()) return UnknownName(*claim, "report", report);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
+  return RecordByName(run, "report", values);
 }
 REPRO_REGISTER_EXPERIMENT("efficient_probing", "summary", Summary);
 

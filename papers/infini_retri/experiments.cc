@@ -37,13 +37,7 @@ absl::Status Settings(ExperimentRun& run) {
       {"phrase_width", static_cast<double>(api.retriever.phrase_width)},
       {"chunk_size", static_cast<double>(api.chunk_size)},
       {"max_new_tokens", static_cast<double>(api.max_new_tokens)}};
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "setting"));
-    const auto found = values.find(name);
-    if (found == values.end()) return UnknownName(*claim, "setting", name);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
+  return RecordByName(run, "setting", values);
 }
 REPRO_REGISTER_EXPERIMENT("infini_retri", "settings", Settings);
 

@@ -198,14 +198,7 @@ absl::Status ConfusionMatrices(ExperimentRun& run) {
   for (const auto& [name, count] : same) {
     values[absl::StrCat("same_", name)] = static_cast<double>(count);
   }
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string measure,
-                           run.Arg(*claim, "measure"));
-    const auto found = values.find(measure);
-    if (found == values.end()) return UnknownName(*claim, "measure", measure);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
+  return RecordByName(run, "measure", values);
 }
 REPRO_REGISTER_EXPERIMENT(kSlug, "confusion_matrices", ConfusionMatrices);
 

@@ -32,18 +32,6 @@
 namespace repro::razor {
 namespace {
 
-// Records `values.at(arg)` for each claim.
-absl::Status RecordByName(ExperimentRun& run, const std::string& arg,
-                          const std::map<std::string, double>& values) {
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, arg));
-    const auto found = values.find(name);
-    if (found == values.end()) return UnknownName(*claim, arg, name);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
-}
-
 // --------------------------------------------------- settings and arithmetic
 
 absl::Status Settings(ExperimentRun& run) {

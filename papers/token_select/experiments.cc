@@ -59,13 +59,7 @@ absl::Status Settings(ExperimentRun& run) {
       {"budget", static_cast<double>(published.budget())},
       {"chunk", static_cast<double>(published.chunk)},
       {"theta", published.theta}};
-  for (const Claim* claim : run.claims()) {
-    REPRO_ASSIGN_OR_RETURN(const std::string name, run.Arg(*claim, "setting"));
-    const auto found = values.find(name);
-    if (found == values.end()) return UnknownName(*claim, "setting", name);
-    run.Record(*claim, found->second);
-  }
-  return absl::OkStatus();
+  return RecordByName(run, "setting", values);
 }
 REPRO_REGISTER_EXPERIMENT("token_select", "settings", Settings);
 
