@@ -24,6 +24,7 @@ PAPERS = [
     "rank_ef",
     "rat",
     "razor_attention",
+    "sae_circuits",
     "scan_snap",
     "token_select",
     "van",
