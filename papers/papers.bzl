@@ -19,6 +19,7 @@ PAPERS = [
     "lightning_attention",
     "lightning_attention_2",
     "next_edit",
+    "plan_search",
     "positional_attention",
     "probing_code_models",
     "rank_ef",
