@@ -27,6 +27,7 @@ PAPERS = [
     "razor_attention",
     "sae_circuits",
     "scan_snap",
+    "softplus_attention",
     "token_select",
     "van",
 ]
