@@ -18,6 +18,7 @@ PAPERS = [
     "infini_retri",
     "lightning_attention",
     "lightning_attention_2",
+    "mango",
     "next_edit",
     "plan_search",
     "positional_attention",
