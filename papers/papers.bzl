@@ -8,6 +8,7 @@ PAPERS = [
     "chain_of_code",
     "code_halu",
     "code_if",
+    "code_review_comments",
     "code_search_net",
     "code_tree",
     "duo_attention",
