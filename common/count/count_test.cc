@@ -1,11 +1,14 @@
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/adaptive_avg_pool2d.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/conv_transpose2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/roll.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/upsample_bilinear2d.h>
 
 #include <stdexcept>
 
@@ -134,6 +137,42 @@ TEST_P(FlopsTest, Norms) {
     EXPECT_THAT(CountFlops(kBiasNorm, forward).by_operator,
                 ElementsAre(Pair("batch_norm", 288), Pair("layer_norm", 288)));
   }
+}
+
+// The constants are those of fvcore 0.1.5, nn/jit_handles.py.
+TEST_P(FlopsTest, Fvcore) {
+  constexpr auto kFvcore = FlopConvention::kFvcore;
+  LayerNorm layer(6, init());
+  BatchNorm2d batch(3, init());
+  const Linear linear(6, 10, init());
+  const at::Tensor x = Input({2, 3, 4, 6});
+  const auto forward = [&] {
+    layer.Forward(x);
+    batch.Forward(x);
+    linear.Forward(x);
+    at::adaptive_avg_pool2d(x, {3, 2});
+    at::upsample_bilinear2d(x, {7, 9}, /*align_corners=*/false);
+    // The overload with factors: [8, 9].
+    at::upsample_bilinear2d(x, std::nullopt, false,
+                            at::ArrayRef<double>({2.0, 1.5}));
+  };
+  const int64_t resized = 4 * 6 * (7 * 9 + 8 * 9);
+  for (const bool training : {true, false}) {
+    batch.Train(training);
+    EXPECT_THAT(
+        CountFlops(kFvcore, forward).by_operator,
+        ElementsAre(Pair("batch_norm", 144 * (training ? 5 : 2)),
+                    Pair("layer_norm", 144 * 5), Pair("linear", 24 * 60),
+                    Pair("pooling", 144), Pair("resize", resized)));
+  }
+  EXPECT_EQ(CountFlops(kMatmul, forward).total, 24 * 60);
+}
+
+TEST_P(FlopsTest, PoolingAndRollKeepTheirShapes) {
+  const at::Tensor x = Input({2, 3, 4, 6});
+  EXPECT_EQ(at::adaptive_avg_pool2d(x, {3, 2}).sizes(),
+            at::IntArrayRef({2, 3, 3, 2}));
+  EXPECT_EQ(at::roll(x, {1, -1}, {2, 3}).sizes(), x.sizes());
 }
 
 TEST_P(FlopsTest, MatrixProducts) {

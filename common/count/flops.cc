@@ -36,8 +36,9 @@ bool HasTensor(const Inputs& inputs, size_t i) {
 struct Cost {
   const char* kind;
   int64_t multiply_adds = 0;
-  int64_t bias = 0;  // output elements that a bias is added to
-  int64_t norm = 0;  // normalised elements
+  int64_t bias = 0;    // output elements that a bias is added to
+  int64_t norm = 0;    // normalised elements
+  int64_t fvcore = 0;  // what kFvcore adds to the multiply-adds
 };
 
 // [batch, out_channels, sizes...] of a convolution with or without a batch
@@ -65,7 +66,7 @@ std::vector<int64_t> ConvolutionShape(
   return shape;
 }
 
-// LibTorch leaves these two kernels of the meta device to Python.
+// LibTorch leaves these kernels of the meta device to Python.
 at::Tensor MetaConvolution(const at::Tensor& x, const at::Tensor& weight,
                            const std::optional<at::Tensor>& /*bias*/,
                            at::IntArrayRef stride, at::IntArrayRef padding,
@@ -87,9 +88,23 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> MetaBatchNorm(
           at::empty({saved}, x.options())};
 }
 
+at::Tensor MetaAdaptiveAvgPool2d(const at::Tensor& x,
+                                 at::IntArrayRef output_size) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  std::copy(output_size.begin(), output_size.end(), shape.end() - 2);
+  return at::empty(shape, x.options());
+}
+
+at::Tensor MetaRoll(const at::Tensor& x, at::IntArrayRef /*shifts*/,
+                    at::IntArrayRef /*dims*/) {
+  return at::empty_like(x);
+}
+
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("convolution_overrideable", MetaConvolution);
   library.impl("native_batch_norm", MetaBatchNorm);
+  library.impl("_adaptive_avg_pool2d", MetaAdaptiveAvgPool2d);
+  library.impl("roll", MetaRoll);
 }
 
 // aten::convolution(input, weight, bias, stride, padding, dilation, transposed,
@@ -145,6 +160,23 @@ Cost ProductCost(const char* kind, const at::Tensor& a, const at::Tensor& b) {
   return cost;
 }
 
+// aten::upsample_bilinear2d(x, output_size, align_corners, ...), where the
+// overload of that name may have factors, in[3], in place of a size.
+int64_t ResizedElements(const Inputs& in) {
+  const at::Tensor& x = in[0].toTensor();
+  std::vector<int64_t> size;
+  if (in[1].isNone()) {
+    for (const double factor : in[3].toDoubleVector()) {
+      size.push_back(static_cast<int64_t>(
+          static_cast<double>(x.size(2 + static_cast<int64_t>(size.size()))) *
+          factor));
+    }
+  } else {
+    size = in[1].toIntVector();
+  }
+  return x.size(0) * x.size(1) * Product(size);
+}
+
 // The cost of an operator that is counted; false for one that is not.
 bool CostOf(const char* name, const Inputs& in, Cost* cost) {
   const auto is = [name](const char* other) {
@@ -173,9 +205,18 @@ bool CostOf(const char* name, const Inputs& in, Cost* cost) {
   } else if (is("aten::layer_norm")) {
     *cost = Cost{"layer_norm"};
     cost->norm = in[0].toTensor().numel();
+    cost->fvcore = cost->norm * (HasTensor(in, 2) ? 5 : 4);
   } else if (is("aten::batch_norm")) {
     *cost = Cost{"batch_norm"};
     cost->norm = in[0].toTensor().numel();
+    cost->fvcore =
+        cost->norm * ((in[5].toBool() ? 4 : 1) + (HasTensor(in, 1) ? 1 : 0));
+  } else if (is("aten::adaptive_avg_pool2d")) {
+    *cost = Cost{"pooling"};
+    cost->fvcore = in[0].toTensor().numel();
+  } else if (is("aten::upsample_bilinear2d")) {
+    *cost = Cost{"resize"};
+    cost->fvcore = 4 * ResizedElements(in);
   } else {
     return false;
   }
@@ -206,6 +247,9 @@ void Add(const Cost& cost) {
       break;
     case FlopConvention::kConvMatmul:
       flops = cost.multiply_adds;
+      break;
+    case FlopConvention::kFvcore:
+      flops = cost.multiply_adds + cost.fvcore;
       break;
   }
   if (flops == 0) return;

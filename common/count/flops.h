@@ -8,8 +8,8 @@
 //
 // On the meta device no arithmetic is done and nothing is allocated. LibTorch's
 // C++ build lacks a few kernels of that device: this library adds those of
-// convolution and batch normalisation; a forward that needs another one says so
-// and is counted on the CPU.
+// convolution, batch normalisation, adaptive average pooling and roll; a forward
+// that needs another one says so and is counted on the CPU.
 #ifndef REPRO_COMMON_COUNT_FLOPS_H_
 #define REPRO_COMMON_COUNT_FLOPS_H_
 
@@ -28,15 +28,19 @@ enum class FlopConvention {
   // Those, plus 1 for each output element of a convolution or linear layer
   // with a bias, plus 2 for each element of a BatchNorm or LayerNorm.
   kConvLinearBiasNorm,
-  // Convolutions and every matrix product, attention's included (torchprofile,
-  // fvcore).
+  // Convolutions and every matrix product, attention's included (torchprofile).
   kConvMatmul,
+  // Those, plus what fvcore's FlopCountAnalysis adds: for each element 5 in a
+  // LayerNorm or a BatchNorm in training, 2 in a BatchNorm otherwise, each 1 less
+  // without weights; 1 for each input element of an adaptive average pooling over
+  // two axes; 4 for each output element of a bilinear resize.
+  kFvcore,
 };
 
 struct FlopCount {
   int64_t total = 0;
-  // By operator: "convolution", "linear", "matmul", "batch_norm", "layer_norm";
-  // a bias is in its operator's.
+  // By operator: "convolution", "linear", "matmul", "batch_norm", "layer_norm",
+  // "pooling", "resize"; a bias is in its operator's.
   std::map<std::string, int64_t> by_operator;
 };
 
