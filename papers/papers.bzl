@@ -2,6 +2,7 @@
 
 # One line a paper: its folder under papers/.
 PAPERS = [
+    "agent_attention",
     "asap",
     "based",
     "cdhf",
