@@ -426,6 +426,8 @@ TEST(CompareTuning, LearnsAndRepeats) {
   options.decoder = {
       /*vocab_size=*/256, /*dim=*/32,         /*num_layers=*/1,
       /*num_heads=*/2,    /*num_kv_heads=*/2, /*ffn_dim=*/64};
+  options.rank = 2;
+  options.alpha = 2;
   options.pretraining_steps = 20;
   options.tuning_steps = 30;
   options.full_rate = 5e-3;
