@@ -8,8 +8,8 @@
 //
 // On the meta device no arithmetic is done and nothing is allocated. LibTorch's
 // C++ build lacks a few kernels of that device: this library adds those of
-// convolution, batch normalisation, adaptive average pooling and roll; a forward
-// that needs another one says so and is counted on the CPU.
+// convolution, batch normalisation, adaptive average pooling and roll; a
+// forward that needs another one says so and is counted on the CPU.
 #ifndef REPRO_COMMON_COUNT_FLOPS_H_
 #define REPRO_COMMON_COUNT_FLOPS_H_
 
@@ -31,8 +31,10 @@ enum class FlopConvention {
   // Convolutions and every matrix product, attention's included (torchprofile).
   kConvMatmul,
   // Those, plus what fvcore's FlopCountAnalysis adds: for each element 5 in a
-  // LayerNorm or a BatchNorm in training, 2 in a BatchNorm otherwise, each 1 less
-  // without weights; 1 for each input element of an adaptive average pooling over
+  // LayerNorm or a BatchNorm in training, 2 in a BatchNorm otherwise, each 1
+  // less
+  // without weights; 1 for each input element of an adaptive average pooling
+  // over
   // two axes; 4 for each output element of a bilinear resize.
   kFvcore,
 };

@@ -498,7 +498,9 @@ TEST(BoostedTrees, AreThoseOfXgboost) {
     double sum = 0;
     for (int64_t row = 0; row < 120; ++row) {
       const double p = *trees->Probability(training.features.Row(row));
-      if (row < 8) EXPECT_NEAR(p, one.first[row], 2e-6) << row;
+      if (row < 8) {
+        EXPECT_NEAR(p, one.first[row], 2e-6) << row;
+      }
       sum += p;
     }
     EXPECT_NEAR(sum, one.sum, 1e-4);
