@@ -32,10 +32,8 @@ enum class FlopConvention {
   kConvMatmul,
   // Those, plus what fvcore's FlopCountAnalysis adds: for each element 5 in a
   // LayerNorm or a BatchNorm in training, 2 in a BatchNorm otherwise, each 1
-  // less
-  // without weights; 1 for each input element of an adaptive average pooling
-  // over
-  // two axes; 4 for each output element of a bilinear resize.
+  // less without weights; 1 for each input element of an adaptive average
+  // pooling over two axes; 4 for each output element of a bilinear resize.
   kFvcore,
 };
 
