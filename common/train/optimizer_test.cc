@@ -12,6 +12,7 @@
 #include <cmath>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/tensor/generator.h"
@@ -99,28 +100,35 @@ INSTANTIATE_TEST_SUITE_P(
                options.rate = 0.05;
                options.momentum = 0.9;
                options.weight_decay = 0.1;
-               return MakeSgd(p, options);
+               return MakeSgd(std::move(p), options);
              },
              {-0.24586109908134257, -0.47249512369513946, -0.411705072989221,
               1.1382977854501766}},
         // torch.optim.Adam(p, lr=0.05, weight_decay=0.1), and so on.
         Case{"Adam",
-             [](std::vector<at::Tensor> p) { return MakeAdam(p, Decayed()); },
+             [](std::vector<at::Tensor> p) {
+               return MakeAdam(std::move(p), Decayed());
+             },
              {-0.44326561668041203, -0.38898024451043456, -0.2679751242699558,
               1.2694775405927023}},
         Case{"AdamW",
-             [](std::vector<at::Tensor> p) { return MakeAdamW(p, Decayed()); },
+             [](std::vector<at::Tensor> p) {
+               return MakeAdamW(std::move(p), Decayed());
+             },
              {-0.4100032968475057, -0.3918831105245695, -0.2711373293200651,
               1.2972090330813486}},
         // The first five of the twelve steps have rho_t <= 5.
         Case{"RAdam",
-             [](std::vector<at::Tensor> p) { return MakeRAdam(p, Decayed()); },
+             [](std::vector<at::Tensor> p) {
+               return MakeRAdam(std::move(p), Decayed());
+             },
              {-0.21952557110156531, -0.4533388747891809, -0.33500426532170247,
               1.2038433134887883}},
         // Four models of one number each, at Adam's rate.
         Case{"StackedAdam",
              [](std::vector<at::Tensor> p) {
-               return MakeStackedAdam(p, {0.05, 0.05, 0.05, 0.05}, Decayed());
+               return MakeStackedAdam(std::move(p), {0.05, 0.05, 0.05, 0.05},
+                                      Decayed());
              },
              {-0.44326561668041203, -0.38898024451043456, -0.2679751242699558,
               1.2694775405927023}}),
