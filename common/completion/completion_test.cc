@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "common/completion/ask.h"
 #include "common/completion/completion_json.h"
 #include "common/completion/scripted.h"
 #include "gmock/gmock.h"
@@ -168,6 +169,33 @@ TEST(ScriptedClientTest, AnswersByAFunction) {
   EXPECT_EQ(client.Complete(Prompt("a"))->choices[0].text, "a!");
   EXPECT_EQ(client.Complete(Prompt("bad")).status().code(),
             absl::StatusCode::kUnavailable);
+}
+
+TEST(AskTest, GivesTheTextAndCountsWhatAnswersTook) {
+  int call = 0;
+  ScriptedClient client(
+      [&](const CompletionRequest&) -> absl::StatusOr<Completion> {
+        if (++call == 3) return absl::UnavailableError("down");
+        Completion completion = TextCompletion("yes");
+        completion.prompt_tokens = 5;
+        completion.completion_tokens = 2;
+        completion.cost = 0.25;
+        if (call == 2) completion.choices.clear();
+        return completion;
+      });
+  CompletionRequest request;
+  request.messages = {{"user", "well?"}};
+  Usage usage;
+  EXPECT_EQ(*Ask(client, request, "judge", &usage), "yes");
+  EXPECT_EQ(Ask(client, request, "judge", &usage).status(),
+            absl::DataLossError("judge: scripted gave no choice"));
+  EXPECT_EQ(Ask(client, request, "judge", &usage).status(),
+            absl::UnavailableError("judge: down"));
+  EXPECT_EQ(usage.requests, 2);
+  EXPECT_EQ(usage.prompt_tokens, 10);
+  EXPECT_EQ(usage.completion_tokens, 4);
+  EXPECT_EQ(usage.cost, 0.5);
+  EXPECT_EQ(*Ask(client, request, "judge"), "yes");
 }
 
 }  // namespace

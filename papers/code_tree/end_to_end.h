@@ -18,11 +18,11 @@ namespace repro::code_tree {
 
 struct EndToEndScore {
   int problems = 0;
-  int direct = 0;    // solved by one greedy program, without a strategy
-  int searched = 0;  // solved by the search
-  int programs = 0;  // that the searches wrote
-  Calls calls;       // of the searches
-  Usage usage;       // of both
+  int direct = 0;           // solved by one greedy program, without a strategy
+  int searched = 0;         // solved by the search
+  int programs = 0;         // that the searches wrote
+  Calls calls;              // of the searches
+  completion::Usage usage;  // of both
 };
 
 // `count` ids drawn without replacement; all of them, in order, if there are

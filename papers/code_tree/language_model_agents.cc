@@ -3,7 +3,6 @@
 #include <limits>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/status/macros.h"
@@ -136,22 +135,7 @@ absl::StatusOr<std::string> LanguageModelAgents::Ask(
   request.max_tokens = max_tokens;
   request.temperature = sampling.temperature;
   if (sampling.temperature > 0) request.seed = options_.seed + sampling.sample;
-  absl::StatusOr<completion::Completion> completion =
-      client_->Complete(request);
-  if (!completion.ok()) {
-    return absl::Status(
-        completion.status().code(),
-        absl::StrCat(role, ": ", completion.status().message()));
-  }
-  ++usage_.requests;
-  usage_.prompt_tokens += completion->prompt_tokens;
-  usage_.completion_tokens += completion->completion_tokens;
-  usage_.cost += completion->cost;
-  if (completion->choices.empty()) {
-    return absl::DataLossError(
-        absl::StrCat(role, ": ", client_->name(), " gave no choice"));
-  }
-  return std::move(completion->choices[0].text);
+  return completion::Ask(*client_, request, role, &usage_);
 }
 
 absl::StatusOr<std::vector<std::string>> LanguageModelAgents::AskList(

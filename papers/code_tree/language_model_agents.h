@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/completion/ask.h"
 #include "common/completion/completion.h"
 #include "papers/code_tree/agents.h"
 
@@ -43,13 +44,6 @@ struct LanguageModelOptions {
   std::optional<Prompts> prompts;  // unset: by the kind of the problem
 };
 
-struct Usage {
-  int64_t requests = 0;
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;
-  double cost = 0;
-};
-
 // Not for several threads at once; several of these may share a client.
 class LanguageModelAgents : public Agents {
  public:
@@ -77,7 +71,7 @@ class LanguageModelAgents : public Agents {
                                 const std::string& program,
                                 const std::string& feedback) override;
 
-  const Usage& usage() const { return usage_; }
+  const completion::Usage& usage() const { return usage_; }
 
  private:
   const Prompts& PromptsFor(const Problem& problem) const;
@@ -97,7 +91,7 @@ class LanguageModelAgents : public Agents {
   const LanguageModelOptions options_;
   const Prompts functions_;
   const Prompts programs_;
-  Usage usage_;
+  completion::Usage usage_;
 };
 
 }  // namespace repro::code_tree

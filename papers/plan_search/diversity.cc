@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/completion/ask.h"
 #include "common/status/macros.h"
 
 namespace repro::plan_search {
@@ -34,17 +34,7 @@ absl::StatusOr<std::string> Ask(completion::CompletionClient& client,
   request.messages = {{"system", system}, {"user", std::move(user)}};
   request.max_tokens = options.max_tokens;
   request.top_p = options.top_p;
-  absl::StatusOr<completion::Completion> completion = client.Complete(request);
-  if (!completion.ok()) {
-    return absl::Status(
-        completion.status().code(),
-        absl::StrCat(step, ": ", completion.status().message()));
-  }
-  if (completion->choices.empty()) {
-    return absl::DataLossError(
-        absl::StrCat(step, ": ", client.name(), " gave no choice"));
-  }
-  return std::move(completion->choices[0].text);
+  return completion::Ask(client, request, step);
 }
 
 std::string Shown(const std::string& program, absl::string_view description) {

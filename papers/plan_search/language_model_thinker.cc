@@ -350,22 +350,7 @@ absl::StatusOr<std::string> LanguageModelThinker::Ask(
   request.temperature = temperature;
   request.top_p = options_.top_p;
   if (temperature > 0) request.seed = options_.seed + sample;
-  absl::StatusOr<completion::Completion> completion =
-      client_->Complete(request);
-  if (!completion.ok()) {
-    return absl::Status(
-        completion.status().code(),
-        absl::StrCat(step, ": ", completion.status().message()));
-  }
-  ++usage_.requests;
-  usage_.prompt_tokens += completion->prompt_tokens;
-  usage_.completion_tokens += completion->completion_tokens;
-  usage_.cost += completion->cost;
-  if (completion->choices.empty()) {
-    return absl::DataLossError(
-        absl::StrCat(step, ": ", client_->name(), " gave no choice"));
-  }
-  return std::move(completion->choices[0].text);
+  return completion::Ask(*client_, request, step, &usage_);
 }
 
 absl::StatusOr<Observations> LanguageModelThinker::Observe(

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/completion/ask.h"
 #include "common/completion/completion.h"
 #include "papers/plan_search/search.h"
 
@@ -38,14 +39,6 @@ struct LanguageModelOptions {
   // Requests that draw have seed + sample, where sample is 0 in PlanSearch: its
   // prompts differ by themselves.
   uint64_t seed = 0;
-};
-
-// What was asked and what came, over all calls.
-struct Usage {
-  int64_t requests = 0;
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;
-  double cost = 0;
 };
 
 // One request at a time. The prompts have the authors' parts and order, in this
@@ -84,7 +77,7 @@ class LanguageModelThinker : public Thinker {
                                             const std::string& program,
                                             int words, uint64_t sample);
 
-  const Usage& usage() const { return usage_; }
+  const completion::Usage& usage() const { return usage_; }
 
  private:
   // The text of the reply; errors begin with `step`.
@@ -95,7 +88,7 @@ class LanguageModelThinker : public Thinker {
 
   completion::CompletionClient* client_;
   const LanguageModelOptions options_;
-  Usage usage_;
+  completion::Usage usage_;
 };
 
 }  // namespace repro::plan_search
