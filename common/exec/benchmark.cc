@@ -34,8 +34,12 @@ void BM_SmallPrograms(benchmark::State& state) {
       "assert below_zero([1, 2, -4, 5, 6]) == True\n";
   const std::vector<ExecRequest> requests(40, request);
   for (auto _ : state) {
-    for (const ExecResult& result :
-         sandbox->RunAll(requests, static_cast<int>(state.range(0)))) {
+    const auto results =
+        sandbox->RunAll(requests, static_cast<int>(state.range(0)));
+    if (!results.ok()) {
+      return state.SkipWithError(results.status().ToString().c_str());
+    }
+    for (const ExecResult& result : *results) {
       if (result.outcome != Outcome::kPassed) {
         state.SkipWithError(result.message.c_str());
       }

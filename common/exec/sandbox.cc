@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -397,11 +398,13 @@ void JudgeKill(KillReason reason, const Limits& limits, ExecResult* result) {
 // A running sandbox, watched until it is gone.
 class Watch {
  public:
-  Watch(pid_t bwrap, const Limits& limits, const std::atomic<bool>* cancel)
+  // Any of `stops` that is not null and turns true ends it.
+  Watch(pid_t bwrap, const Limits& limits,
+        const std::array<const std::atomic<bool>*, 2>& stops)
       : bwrap_(bwrap),
         pidfd_(syscall(SYS_pidfd_open, bwrap, 0)),
         limits_(limits),
-        cancel_(cancel) {}
+        stops_(stops) {}
 
   // Reads the three pipes and enforces the limits until bubblewrap has ended.
   // bubblewrap ends after pid 1 of the namespace, and that one after all
@@ -477,7 +480,9 @@ class Watch {
       Kill(reason_);
       return;
     }
-    if (cancel_ != nullptr && cancel_->load()) Kill(KillReason::kCancelled);
+    for (const std::atomic<bool>* stop : stops_) {
+      if (stop != nullptr && stop->load()) return Kill(KillReason::kCancelled);
+    }
     if (!started_) {
       if (now - begin_ > kStartLimit) Kill(KillReason::kStart);
       return;
@@ -510,7 +515,7 @@ class Watch {
   const pid_t bwrap_;
   const Fd pidfd_;
   const Limits& limits_;
-  const std::atomic<bool>* const cancel_;
+  const std::array<const std::atomic<bool>*, 2> stops_;
   absl::Time begin_, killed_;
   int status_ = 0;
   bool started_ = false;
@@ -587,6 +592,25 @@ const char* OutcomeName(Outcome outcome) {
       return "sandbox error";
   }
   return "unknown";
+}
+
+absl::Status RunStatus(const ExecResult& result) {
+  if (result.outcome == Outcome::kCancelled) {
+    return absl::CancelledError("stopped");
+  }
+  if (result.outcome == Outcome::kSandboxError) {
+    return absl::InternalError(
+        absl::StrCat("the sandbox ran no program: ", result.message));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<bool> Passed(const std::vector<ExecResult>& results) {
+  std::vector<bool> passed;
+  for (const ExecResult& result : results) {
+    passed.push_back(result.outcome == Outcome::kPassed);
+  }
+  return passed;
 }
 
 absl::StatusOr<Sandbox> Sandbox::Create(const Options& options) {
@@ -765,8 +789,8 @@ ExecResult Sandbox::Run(const ExecRequest& request) const {
   return RunUnchecked(request, /*use_seccomp=*/true);
 }
 
-ExecResult Sandbox::RunUnchecked(const ExecRequest& request,
-                                 bool use_seccomp) const {
+ExecResult Sandbox::RunUnchecked(const ExecRequest& request, bool use_seccomp,
+                                 const std::atomic<bool>* stop) const {
   ExecResult result;
   const auto fail = [&](const absl::Status& status) {
     result.outcome = Outcome::kSandboxError;
@@ -805,7 +829,7 @@ ExecResult Sandbox::RunUnchecked(const ExecRequest& request,
                           drop_root_);
   if (pid < 0) return fail(absl::ErrnoToStatus(errno, "vfork"));
   for (auto* pipe : {&out, &err, &report}) (*pipe)->writer.Close();
-  Watch watch(pid, request.limits, options_.cancel);
+  Watch watch(pid, request.limits, {options_.cancel, stop});
   watch.Loop(std::move(out->reader), std::move(err->reader),
              std::move(report->reader));
 
@@ -841,28 +865,25 @@ ExecResult Sandbox::RunUnchecked(const ExecRequest& request,
   return result;
 }
 
-std::vector<ExecResult> Sandbox::RunAll(
+absl::StatusOr<std::vector<ExecResult>> Sandbox::RunAll(
     const std::vector<ExecRequest>& requests, int workers,
-    const std::function<void(int done, int total)>& progress) const {
+    const std::function<bool(int done, int total)>& progress) const {
   std::vector<ExecResult> results(requests.size());
   const auto total = static_cast<int64_t>(requests.size());
-  const absl::Status status = ParallelFor(
+  std::atomic<bool> stop{false};
+  REPRO_RETURN_IF_ERROR(ParallelFor(
       total, workers,
       [&](int64_t i) {
-        if (options_.cancel != nullptr && options_.cancel->load()) {
-          results[i].outcome = Outcome::kCancelled;
-          results[i].message = "cancelled";
-        } else {
-          results[i] = Run(requests[i]);
-        }
-        return absl::OkStatus();
+        results[i] = RunUnchecked(requests[i], /*use_seccomp=*/true, &stop);
+        return RunStatus(results[i]);
       },
       [&](int64_t done) {
-        if (progress) progress(static_cast<int>(done), static_cast<int>(total));
-        return true;
-      });
-  // No piece fails.
-  status.IgnoreError();
+        if (progress &&
+            !progress(static_cast<int>(done), static_cast<int>(total))) {
+          stop = true;
+        }
+        return !stop;
+      }));
   return results;
 }
 

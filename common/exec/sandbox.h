@@ -113,6 +113,13 @@ struct ExecResult {
   int signal = 0;
 };
 
+// OK where the outcome says something of the program: Cancelled for kCancelled,
+// Internal for kSandboxError.
+absl::Status RunStatus(const ExecResult& result);
+
+// Which programs passed.
+std::vector<bool> Passed(const std::vector<ExecResult>& results);
+
 // Thread-safe: any number of threads may call Run at once.
 class Sandbox {
  public:
@@ -134,10 +141,11 @@ class Sandbox {
   ExecResult Run(const ExecRequest& request) const;
 
   // Results in the order of the requests, whatever the number of workers.
-  // `progress` is called from the workers, one at a time.
-  std::vector<ExecResult> RunAll(
+  // `progress` is called from the workers, one at a time; once it says false,
+  // running programs are killed. Errors: those of RunStatus.
+  absl::StatusOr<std::vector<ExecResult>> RunAll(
       const std::vector<ExecRequest>& requests, int workers,
-      const std::function<void(int done, int total)>& progress = nullptr) const;
+      const std::function<bool(int done, int total)>& progress = nullptr) const;
 
   // REPRO_SANDBOX in every program's environment: finds processes of this
   // sandbox in the host's /proc.
@@ -150,7 +158,8 @@ class Sandbox {
  private:
   Sandbox() = default;
   absl::Status SelfTest();
-  ExecResult RunUnchecked(const ExecRequest& request, bool use_seccomp) const;
+  ExecResult RunUnchecked(const ExecRequest& request, bool use_seccomp,
+                          const std::atomic<bool>* stop = nullptr) const;
   std::vector<std::string> BwrapArguments(const ExecRequest& request,
                                           bool use_seccomp) const;
 

@@ -306,17 +306,19 @@ TEST_F(SandboxTest, RunAllKeepsTheOrder) {
                                            i % 3 * 0.05, "); print(", i, ")")));
   }
   std::vector<int> seen;
-  const std::vector<ExecResult> results =
+  const auto results =
       TheSandbox().RunAll(requests, 3, [&](int done, int total) {
         EXPECT_EQ(total, 12);
         seen.push_back(done);
+        return true;
       });
-  ASSERT_EQ(results.size(), 12);
+  ASSERT_TRUE(results.ok()) << results.status();
+  ASSERT_EQ(results->size(), 12);
   for (int i = 0; i < 12; ++i) {
-    EXPECT_EQ(results[i].stdout_text, absl::StrCat(i, "\n"));
+    EXPECT_EQ((*results)[i].stdout_text, absl::StrCat(i, "\n"));
     EXPECT_EQ(seen[i], i + 1);
   }
-  EXPECT_TRUE(TheSandbox().RunAll({}, 2).empty());
+  EXPECT_TRUE(TheSandbox().RunAll({}, 2)->empty());
 }
 
 TEST_F(SandboxTest, CancelEndsRunningProgramsAndStartsNoMore) {
@@ -331,12 +333,33 @@ TEST_F(SandboxTest, CancelEndsRunningProgramsAndStartsNoMore) {
     absl::SleepFor(absl::Milliseconds(300));
     cancel.store(true);
   });
-  const std::vector<ExecResult> results =
-      sandbox->RunAll(std::vector<ExecRequest>(4, request), 2);
+  const auto results = sandbox->RunAll(std::vector<ExecRequest>(4, request), 2);
   canceller.join();
-  for (const ExecResult& result : results) {
-    EXPECT_EQ(result.outcome, Outcome::kCancelled);
-  }
+  EXPECT_TRUE(absl::IsCancelled(results.status())) << results.status();
+  EXPECT_EQ(sandbox->Run(request).outcome, Outcome::kCancelled);
+}
+
+TEST_F(SandboxTest, ProgressEndsRunningProgramsAndStartsNoMore) {
+  ExecRequest sleep = Script("import time; time.sleep(600)");
+  sleep.limits.wall = absl::Seconds(600);
+  std::vector<ExecRequest> requests(4, sleep);
+  requests[0] = Script("print(1)");
+  int calls = 0;
+  const auto results = TheSandbox().RunAll(requests, 2, [&](int, int) {
+    ++calls;
+    return false;
+  });
+  EXPECT_TRUE(absl::IsCancelled(results.status())) << results.status();
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(SandboxTest, RunAllFailsWhereAProgramCannotBeRun) {
+  std::vector<ExecRequest> requests(3, Script("print(1)"));
+  requests[1].files = {{"large", std::string(2 << 20, 'x')}};
+  requests[1].limits.scratch_bytes = 1 << 20;
+  const absl::Status status = TheSandbox().RunAll(requests, 1).status();
+  EXPECT_TRUE(absl::IsInternal(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("No space left"));
 }
 
 // A bubblewrap that leaves a layer out is found by the self-test.

@@ -110,10 +110,8 @@ absl::StatusOr<Report> RunDriver(const exec::Sandbox& sandbox,
     case exec::Outcome::kPassed:
       break;
     case exec::Outcome::kSandboxError:
-      return absl::InternalError(
-          absl::StrCat("the sandbox cannot run the program: ", result.message));
     case exec::Outcome::kCancelled:
-      return absl::CancelledError("stopped");
+      return exec::RunStatus(result);
     default:
       return Failed(absl::StrCat(
           "the program was ended: ", exec::OutcomeName(result.outcome), " ",

@@ -200,6 +200,7 @@ absl::StatusOr<std::vector<Replayed>> Replay(ExperimentRun& run,
       std::vector<JudgedRun> judged,
       JudgeAll(sandbox, runs, options, run.threads(), [&](int done, int total) {
         run.Progress(done, total, "programs");
+        return !run.Cancelled();
       }));
   for (size_t i = 0; i < judged.size(); ++i) {
     replayed[i].measured = std::move(judged[i]);

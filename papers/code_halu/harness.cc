@@ -268,13 +268,7 @@ absl::StatusOr<exec::ExecRequest> RequestOf(const ProgramRun& run,
 
 absl::StatusOr<JudgedRun> VerdictOf(const exec::ExecResult& result,
                                     const ProgramRun& run) {
-  if (result.outcome == exec::Outcome::kCancelled) {
-    return absl::CancelledError("stopped");
-  }
-  if (result.outcome == exec::Outcome::kSandboxError) {
-    return absl::InternalError(
-        absl::StrCat("the sandbox ran no program: ", result.message));
-  }
+  REPRO_RETURN_IF_ERROR(exec::RunStatus(result));
   const absl::string_view stdout_text = result.stdout_text;
   // The driver's report is the last line; what stands above it is none of it.
   const auto report =
@@ -313,7 +307,7 @@ absl::StatusOr<JudgedRun> VerdictOf(const exec::ExecResult& result,
 absl::StatusOr<std::vector<JudgedRun>> JudgeAll(
     const exec::Sandbox& sandbox, const std::vector<ProgramRun>& runs,
     const HarnessOptions& options, int workers,
-    const std::function<void(int done, int total)>& progress) {
+    const std::function<bool(int done, int total)>& progress) {
   std::vector<JudgedRun> judged(runs.size());
   std::vector<exec::ExecRequest> requests;
   std::vector<size_t> indices;
@@ -326,8 +320,8 @@ absl::StatusOr<std::vector<JudgedRun>> JudgeAll(
                            RequestOf(runs[i], options));
     indices.push_back(i);
   }
-  const std::vector<exec::ExecResult> results =
-      sandbox.RunAll(requests, workers, progress);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
+                         sandbox.RunAll(requests, workers, progress));
   for (size_t i = 0; i < results.size(); ++i) {
     REPRO_ASSIGN_OR_RETURN(judged[indices[i]],
                            VerdictOf(results[i], runs[indices[i]]));

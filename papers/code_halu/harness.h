@@ -112,7 +112,7 @@ absl::StatusOr<JudgedRun> VerdictOf(const exec::ExecResult& result,
 absl::StatusOr<std::vector<JudgedRun>> JudgeAll(
     const exec::Sandbox& sandbox, const std::vector<ProgramRun>& runs,
     const HarnessOptions& options, int workers,
-    const std::function<void(int done, int total)>& progress = nullptr);
+    const std::function<bool(int done, int total)>& progress = nullptr);
 
 }  // namespace repro::code_halu
 

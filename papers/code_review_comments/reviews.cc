@@ -10,64 +10,25 @@
 #include "absl/strings/str_join.h"
 #include "common/data/csv.h"
 #include "common/data/json.h"
-#include "common/data/jsonl.h"
+#include "common/data/json_record.h"
 #include "common/stats/correlation.h"
 #include "common/status/macros.h"
 
 namespace repro::code_review_comments {
 namespace {
 
-// A record of JSON Lines whose fields are read by name.
-class Record {
- public:
-  Record(const std::string& path, const JsonLine& line)
-      : path_(path), line_(line) {}
-
-  absl::Status Text(const char* field, std::string* value) const {
-    const auto found = Find(field);
-    if (found == line_.value.end() || !found->is_string()) {
-      return Error(absl::StrCat("field \"", field, "\" is not a text"));
-    }
-    *value = found->get<std::string>();
-    return absl::OkStatus();
-  }
-
-  absl::Status CheckNumber(int64_t expected) const {
-    const auto found = Find("i");
-    if (found == line_.value.end() || !found->is_number_integer() ||
-        *found != expected) {
-      return Error(absl::StrCat("field \"i\" is not ", expected));
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  nlohmann::json::const_iterator Find(const char* field) const {
-    return line_.value.is_object() ? line_.value.find(field)
-                                   : line_.value.end();
-  }
-  absl::Status Error(absl::string_view what) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, ":", line_.line, ": ", what));
-  }
-
-  const std::string& path_;
-  const JsonLine& line_;
-};
-
 // Reads a file whose records `read(record, item)` understands.
 template <typename Item, typename Read>
 absl::StatusOr<std::vector<Item>> ReadItems(const std::string& path,
                                             const Read& read) {
-  REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadJsonl(path));
-  if (lines.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": no records"));
-  }
+  REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadRecords(path));
   std::vector<Item> items;
   for (const JsonLine& line : lines) {
-    const Record record(path, line);
-    REPRO_RETURN_IF_ERROR(
-        record.CheckNumber(static_cast<int64_t>(items.size())));
+    const JsonRecord record(line, path);
+    REPRO_ASSIGN_OR_RETURN(const int64_t i, record.Integer("i"));
+    if (i != static_cast<int64_t>(items.size())) {
+      return record.Error(absl::StrCat("field \"i\" is not ", items.size()));
+    }
     REPRO_RETURN_IF_ERROR(read(record, &items.emplace_back()));
   }
   return items;
@@ -107,19 +68,20 @@ std::map<Diff, std::string> HumanComments(
 absl::StatusOr<std::vector<PredictedItem>> ReadPredictions(
     const std::string& path) {
   return ReadItems<PredictedItem>(
-      path, [](const Record& record, PredictedItem* item) -> absl::Status {
-        REPRO_RETURN_IF_ERROR(record.Text("gold", &item->gold));
-        return record.Text("codereviewer", &item->codereviewer);
+      path, [](const JsonRecord& record, PredictedItem* item) -> absl::Status {
+        REPRO_ASSIGN_OR_RETURN(item->gold, record.Text("gold"));
+        REPRO_ASSIGN_OR_RETURN(item->codereviewer, record.Text("codereviewer"));
+        return absl::OkStatus();
       });
 }
 
 absl::StatusOr<std::vector<PatchItem>> ReadPatches(const std::string& path) {
   return ReadItems<PatchItem>(
-      path, [](const Record& record, PatchItem* item) -> absl::Status {
-        REPRO_RETURN_IF_ERROR(record.Text("patch", &item->patch));
-        REPRO_RETURN_IF_ERROR(record.Text("gold", &item->gold));
+      path, [](const JsonRecord& record, PatchItem* item) -> absl::Status {
+        REPRO_ASSIGN_OR_RETURN(item->patch, record.Text("patch"));
+        REPRO_ASSIGN_OR_RETURN(item->gold, record.Text("gold"));
         for (size_t m = 0; m < kModels.size(); ++m) {
-          REPRO_RETURN_IF_ERROR(record.Text(kModels[m], &item->comments[m]));
+          REPRO_ASSIGN_OR_RETURN(item->comments[m], record.Text(kModels[m]));
         }
         return absl::OkStatus();
       });

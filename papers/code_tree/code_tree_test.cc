@@ -674,12 +674,13 @@ TEST(ReplayBudget, SubmitsTheFirstThatPassesOrElseTheFirst) {
 
 constexpr char kTask[] =
     R"({"task_id": "T/0", "prompt": "def f():\n    '''Two.'''\n",)"
-    R"( "entry_point": "f", "test": "def check(c):\n    assert c() == 2\n"})"
+    R"( "entry_point": "f", "canonical_solution": "    return 2\n",)"
+    R"( "test": "def check(c):\n    assert c() == 2\n"})"
     "\n";
 
-TEST(ReadHumanEval, JoinsProblemsAndVisibleTests) {
+TEST(ReadHumanEvalTasks, JoinsProblemsAndVisibleTests) {
   const std::string problems = WriteTemp("problems.jsonl", kTask);
-  const auto tasks = ReadHumanEval(
+  const auto tasks = ReadHumanEvalTasks(
       problems,
       WriteTemp("visible.jsonl",
                 R"({"task_id": "T/0", "given_tests": ["assert f() == 2"]})"));
@@ -694,25 +695,26 @@ TEST(ReadHumanEval, JoinsProblemsAndVisibleTests) {
               Not(HasSubstr("Two.")));
 }
 
-TEST(ReadHumanEval, NamesFileLineAndField) {
+TEST(ReadHumanEvalTasks, NamesFileLineAndField) {
   const std::string good = WriteTemp("good.jsonl", kTask);
   const auto message = [](const auto& result) {
     EXPECT_TRUE(absl::IsInvalidArgument(result.status())) << result.status();
     return std::string(result.status().message());
   };
   EXPECT_THAT(
-      message(ReadHumanEval(
+      message(ReadHumanEvalTasks(
           good, WriteTemp("bad1.jsonl",
                           R"({"task_id": "T/0", "given_tests": [1]})"))),
-      HasSubstr("bad1.jsonl:1: \"given_tests\" is not a list of texts"));
-  EXPECT_THAT(message(ReadHumanEval(
+      HasSubstr("bad1.jsonl:1: field \"given_tests\" is not a list of texts"));
+  EXPECT_THAT(message(ReadHumanEvalTasks(
                   good, WriteTemp("bad2.jsonl",
                                   R"({"task_id": "T/1", "given_tests": []})"))),
               HasSubstr("T/0"));
-  EXPECT_THAT(message(ReadHumanEval(WriteTemp("bad3.jsonl", "[]\n"),
-                                    WriteTemp("visible3.jsonl", ""))),
-              HasSubstr("bad3.jsonl:1: no text \"task_id\""));
-  const auto missing = ReadHumanEval("/no/such/file", WriteTemp("none", ""));
+  EXPECT_THAT(message(ReadHumanEvalTasks(WriteTemp("bad3.jsonl", "[]\n"),
+                                         WriteTemp("visible3.jsonl", ""))),
+              HasSubstr("bad3.jsonl:1: field \"task_id\" is missing"));
+  const auto missing =
+      ReadHumanEvalTasks("/no/such/file", WriteTemp("none", ""));
   EXPECT_TRUE(absl::IsNotFound(missing.status())) << missing.status();
 }
 
@@ -736,8 +738,10 @@ TEST(ReadPrograms, ReadsFlagsAndRefusesOthers) {
       "programs_bad.jsonl",
       R"({"model": "m", "method": "x", "task_id": "T/0", "solution": "",)"
       R"( "recorded_solved": 2})"));
-  EXPECT_THAT(std::string(bad.status().message()),
-              HasSubstr("programs_bad.jsonl:1: \"recorded_solved\""));
+  EXPECT_THAT(
+      std::string(bad.status().message()),
+      HasSubstr("programs_bad.jsonl:1: field \"recorded_solved\" is not "
+                "0 or 1"));
 }
 
 TEST(ReadPlusStatuses, KnowsThreeStatuses) {

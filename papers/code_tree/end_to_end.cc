@@ -41,12 +41,10 @@ absl::StatusOr<EndToEndScore> SolveTasks(
     const Task& task = found->second;
     const auto is_right =
         [&](const std::string& program) -> absl::StatusOr<bool> {
-      REPRO_ASSIGN_OR_RETURN(
-          const std::vector<bool> passed,
-          RunRequests(sandbox,
-                      {HiddenTestRequest(task, program, Before::kPrompt)},
-                      /*workers=*/1));
-      return passed[0];
+      const exec::ExecResult result =
+          sandbox.Run(HiddenTestRequest(task, program, Before::kPrompt));
+      REPRO_RETURN_IF_ERROR(exec::RunStatus(result));
+      return result.outcome == exec::Outcome::kPassed;
     };
     REPRO_ASSIGN_OR_RETURN(const std::string direct,
                            agents.Solve(task.problem, "", {}));

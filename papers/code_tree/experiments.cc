@@ -1,7 +1,6 @@
 // How each claim of claims.textproto is measured; arguments come from there.
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -180,35 +179,18 @@ REPRO_REGISTER_EXPERIMENT("code_tree", "recorded", Recorded);
 
 // -------------------------------------------------------------- re-execution
 
-// Runs programs for an experiment: ends them when the user wants to stop.
-class Runner {
- public:
-  static absl::StatusOr<std::unique_ptr<Runner>> Create(ExperimentRun& run) {
-    auto runner = std::unique_ptr<Runner>(new Runner(run));
-    exec::Sandbox::Options options;
-    options.cancel = &runner->cancel_;
-    REPRO_ASSIGN_OR_RETURN(exec::Sandbox sandbox,
-                           exec::Sandbox::Create(options));
-    runner->sandbox_ = std::make_unique<exec::Sandbox>(std::move(sandbox));
-    return runner;
-  }
-
-  absl::StatusOr<std::vector<bool>> Run(
-      const std::vector<exec::ExecRequest>& requests, const std::string& what) {
-    return RunRequests(*sandbox_, requests, run_.threads(),
-                       [&](int done, int total) {
-                         if (run_.Cancelled()) cancel_ = true;
-                         run_.Progress(done, total, what);
-                       });
-  }
-
- private:
-  explicit Runner(ExperimentRun& run) : run_(run) {}
-
-  ExperimentRun& run_;
-  std::atomic<bool> cancel_{false};
-  std::unique_ptr<exec::Sandbox> sandbox_;
-};
+// Whether each program passes.
+absl::StatusOr<std::vector<bool>> RunPrograms(
+    ExperimentRun& run, const exec::Sandbox& sandbox,
+    const std::vector<exec::ExecRequest>& requests, const std::string& what) {
+  REPRO_ASSIGN_OR_RETURN(
+      const std::vector<exec::ExecResult> results,
+      sandbox.RunAll(requests, run.threads(), [&](int done, int total) {
+        run.Progress(done, total, what);
+        return !run.Cancelled();
+      }));
+  return exec::Passed(results);
+}
 
 // By method and problem.
 using Tries = std::map<std::string, std::map<std::string, Try>>;
@@ -227,7 +209,7 @@ absl::StatusOr<Released> ReadHumanEvalAssets(ExperimentRun& run,
   REPRO_ASSIGN_OR_RETURN(const std::string path,
                          run.AssetPath("humaneval_programs"));
   Released released;
-  REPRO_ASSIGN_OR_RETURN(released.tasks, ReadHumanEval(problems, visible));
+  REPRO_ASSIGN_OR_RETURN(released.tasks, ReadHumanEvalTasks(problems, visible));
   REPRO_ASSIGN_OR_RETURN(std::vector<ReleasedProgram> programs,
                          ReadPrograms(path));
   for (ReleasedProgram& program : programs) {
@@ -259,7 +241,9 @@ std::vector<std::vector<Try>> InOrder(const Tries& tries, const Tasks& tasks,
 // Runs all programs of a family on the hidden tests, and on the visible ones
 // those that a search in `order` gets to; with `wrong_too` also all that are
 // wrong.
-absl::StatusOr<Tries> RunFamily(Runner& runner, const Released& released,
+absl::StatusOr<Tries> RunFamily(ExperimentRun& run,
+                                const exec::Sandbox& sandbox,
+                                const Released& released,
                                 const std::vector<std::string>& order,
                                 bool wrong_too) {
   std::vector<exec::ExecRequest> requests;
@@ -268,7 +252,7 @@ absl::StatusOr<Tries> RunFamily(Runner& runner, const Released& released,
                                          program.solution, Before::kPrompt));
   }
   REPRO_ASSIGN_OR_RETURN(const std::vector<bool> right,
-                         runner.Run(requests, "hidden tests"));
+                         RunPrograms(run, sandbox, requests, "hidden tests"));
   Tries tries;
   std::map<std::pair<std::string, std::string>, const ReleasedProgram*> unseen;
   for (size_t i = 0; i < right.size(); ++i) {
@@ -293,7 +277,7 @@ absl::StatusOr<Tries> RunFamily(Runner& runner, const Released& released,
                                            program->solution));
     }
     REPRO_ASSIGN_OR_RETURN(const std::vector<bool> passed,
-                           runner.Run(visible, what));
+                           RunPrograms(run, sandbox, visible, what));
     for (size_t i = 0; i < passed.size(); ++i) {
       const ReleasedProgram& program = *programs[i];
       tries[program.method][program.task].passes_visible = passed[i];
@@ -330,8 +314,7 @@ absl::Status Reexecute(ExperimentRun& run, const std::string& family,
                        const std::vector<std::string>& order) {
   REPRO_ASSIGN_OR_RETURN(const Released released,
                          ReadHumanEvalAssets(run, family));
-  REPRO_ASSIGN_OR_RETURN(const std::unique_ptr<Runner> runner,
-                         Runner::Create(run));
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   bool wrong_too = false;
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string measure,
@@ -339,7 +322,7 @@ absl::Status Reexecute(ExperimentRun& run, const std::string& family,
     wrong_too = wrong_too || measure == "visible_pass_but_wrong";
   }
   REPRO_ASSIGN_OR_RETURN(const Tries tries,
-                         RunFamily(*runner, released, order, wrong_too));
+                         RunFamily(run, sandbox, released, order, wrong_too));
   const std::vector<std::vector<Try>> problems =
       InOrder(tries, released.tasks, order);
   for (const Claim* claim : run.claims()) {
@@ -408,10 +391,9 @@ absl::Status CountRight(ExperimentRun& run, const Released& released,
     requests.push_back(HiddenTestRequest(released.tasks.at(program.task),
                                          program.solution, before));
   }
-  REPRO_ASSIGN_OR_RETURN(const std::unique_ptr<Runner> runner,
-                         Runner::Create(run));
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   REPRO_ASSIGN_OR_RETURN(const std::vector<bool> passed,
-                         runner->Run(requests, "hidden tests"));
+                         RunPrograms(run, sandbox, requests, "hidden tests"));
   for (size_t i = 0; i < passed.size(); ++i) right[key_of[i]] += passed[i];
   for (const Claim* claim : run.claims()) {
     const Key& key = keys[claim];
@@ -563,7 +545,8 @@ absl::Status EndToEnd(ExperimentRun& run) {
                          run.AssetPath("humaneval"));
   REPRO_ASSIGN_OR_RETURN(const std::string visible,
                          run.AssetPath("visible_tests"));
-  REPRO_ASSIGN_OR_RETURN(const Tasks tasks, ReadHumanEval(problems, visible));
+  REPRO_ASSIGN_OR_RETURN(const Tasks tasks,
+                         ReadHumanEvalTasks(problems, visible));
   REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   completion::OpenOptions open;
   open.cancelled = [&] { return run.Cancelled(); };

@@ -8,8 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/data/human_eval.h"
 #include "common/data/io.h"
-#include "common/data/jsonl.h"
+#include "common/data/json_record.h"
 #include "common/status/macros.h"
 #include "papers/code_tree/visible_tests.h"
 
@@ -18,87 +19,38 @@ namespace {
 
 using nlohmann::json;
 
-// A line of a JSON Lines file, with errors that name it.
-class Record {
- public:
-  Record(const JsonLine& line, const std::string& path)
-      : value_(line.value), place_(absl::StrCat(path, ":", line.line, ": ")) {}
-
-  absl::Status Error(const std::string& what) const {
-    return absl::InvalidArgumentError(absl::StrCat(place_, what));
+// 0 or 1.
+absl::StatusOr<bool> FlagOf(const JsonRecord& record, const char* field) {
+  REPRO_ASSIGN_OR_RETURN(const int64_t flag, record.Integer(field));
+  if (flag != 0 && flag != 1) {
+    return record.Error(absl::StrCat("field \"", field, "\" is not 0 or 1"));
   }
+  return flag == 1;
+}
 
-  bool Has(const char* name) const {
-    return value_.is_object() && value_.contains(name);
+// Pairs of public_tests["input"][i] and ["output"][i].
+absl::StatusOr<std::vector<StdinTest>> PublicTests(const JsonLine& line,
+                                                   const std::string& path) {
+  const JsonRecord record(line, path);
+  const json* tests = record.Find("public_tests");
+  const JsonLine inside{tests == nullptr ? json() : *tests, line.line};
+  const JsonRecord columns(inside, path);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<std::string> inputs,
+                         columns.Texts("input"));
+  REPRO_ASSIGN_OR_RETURN(const std::vector<std::string> outputs,
+                         columns.Texts("output"));
+  if (inputs.size() != outputs.size()) {
+    return record.Error(absl::StrCat(inputs.size(), " inputs and ",
+                                     outputs.size(), " outputs"));
   }
-
-  absl::StatusOr<std::string> Text(const char* name) const {
-    if (!Has(name) || !value_.at(name).is_string()) {
-      return Error(absl::StrCat("no text \"", name, "\""));
-    }
-    return value_.at(name).get<std::string>();
+  std::vector<StdinTest> pairs;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    pairs.push_back({inputs[i], outputs[i]});
   }
+  return pairs;
+}
 
-  absl::StatusOr<int> Count(const char* name) const {
-    if (!Has(name) || !value_.at(name).is_number_integer()) {
-      return Error(absl::StrCat("no whole number \"", name, "\""));
-    }
-    const auto count = value_.at(name).get<int64_t>();
-    if (count < 0 || count > 1'000'000'000) {
-      return Error(absl::StrCat("\"", name, "\" is out of range"));
-    }
-    return static_cast<int>(count);
-  }
-
-  absl::StatusOr<bool> Flag(const char* name) const {
-    REPRO_ASSIGN_OR_RETURN(const int flag, Count(name));
-    if (flag > 1) return Error(absl::StrCat("\"", name, "\" is not 0 or 1"));
-    return flag == 1;
-  }
-
-  absl::StatusOr<std::vector<std::string>> Texts(const char* name) const {
-    if (!Has(name)) return Error(absl::StrCat("no list \"", name, "\""));
-    return TextsOf(value_.at(name), name);
-  }
-
-  // Pairs of value[name]["input"][i] and ["output"][i].
-  absl::StatusOr<std::vector<StdinTest>> StdinTests(const char* name) const {
-    if (!Has(name) || !value_.at(name).is_object() ||
-        !value_.at(name).contains("input") ||
-        !value_.at(name).contains("output")) {
-      return Error(absl::StrCat("no \"", name, "\" with input and output"));
-    }
-    REPRO_ASSIGN_OR_RETURN(const std::vector<std::string> inputs,
-                           TextsOf(value_.at(name).at("input"), "input"));
-    REPRO_ASSIGN_OR_RETURN(const std::vector<std::string> outputs,
-                           TextsOf(value_.at(name).at("output"), "output"));
-    if (inputs.size() != outputs.size()) {
-      return Error(absl::StrCat("\"", name, "\" has ", inputs.size(),
-                                " inputs and ", outputs.size(), " outputs"));
-    }
-    std::vector<StdinTest> tests;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      tests.push_back({inputs[i], outputs[i]});
-    }
-    return tests;
-  }
-
- private:
-  absl::StatusOr<std::vector<std::string>> TextsOf(const json& value,
-                                                   const char* name) const {
-    const auto is_text = [](const json& item) { return item.is_string(); };
-    if (!value.is_array() ||
-        !std::all_of(value.begin(), value.end(), is_text)) {
-      return Error(absl::StrCat("\"", name, "\" is not a list of texts"));
-    }
-    return value.get<std::vector<std::string>>();
-  }
-
-  const json& value_;
-  const std::string place_;
-};
-
-absl::Status AddTask(Task task, const Record& record, Tasks* tasks) {
+absl::Status AddTask(Task task, const JsonRecord& record, Tasks* tasks) {
   const std::string id = task.problem.id;
   if (!tasks->emplace(id, std::move(task)).second) {
     return record.Error(absl::StrCat(Quoted(id), " comes twice"));
@@ -124,13 +76,13 @@ exec::ExecRequest TestRequest(const Task& task, const std::string& solution,
 
 }  // namespace
 
-absl::StatusOr<Tasks> ReadHumanEval(const std::string& problems_path,
-                                    const std::string& visible_tests_path) {
+absl::StatusOr<Tasks> ReadHumanEvalTasks(
+    const std::string& problems_path, const std::string& visible_tests_path) {
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> visible_lines,
                          ReadJsonl(visible_tests_path));
   std::map<std::string, std::vector<std::string>> visible;
   for (const JsonLine& line : visible_lines) {
-    const Record record(line, visible_tests_path);
+    const JsonRecord record(line, visible_tests_path);
     REPRO_ASSIGN_OR_RETURN(const std::string id, record.Text("task_id"));
     REPRO_ASSIGN_OR_RETURN(std::vector<std::string> tests,
                            record.Texts("given_tests"));
@@ -138,25 +90,23 @@ absl::StatusOr<Tasks> ReadHumanEval(const std::string& problems_path,
       return record.Error(absl::StrCat(Quoted(id), " comes twice"));
     }
   }
-  REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines,
-                         ReadJsonl(problems_path));
+  REPRO_ASSIGN_OR_RETURN(const std::vector<HumanEvalProblem> problems,
+                         ReadHumanEval(problems_path));
   Tasks tasks;
-  for (const JsonLine& line : lines) {
-    const Record record(line, problems_path);
-    Task task;
-    REPRO_ASSIGN_OR_RETURN(task.problem.id, record.Text("task_id"));
-    REPRO_ASSIGN_OR_RETURN(task.problem.prompt, record.Text("prompt"));
-    REPRO_ASSIGN_OR_RETURN(const std::string entry, record.Text("entry_point"));
-    REPRO_ASSIGN_OR_RETURN(const std::string test, record.Text("test"));
-    task.problem.preamble = task.problem.prompt;
-    task.hidden_tests = absl::StrCat(test, "\ncheck(", entry, ")\n");
-    const auto found = visible.find(task.problem.id);
+  for (const HumanEvalProblem& problem : problems) {
+    Task& task = tasks[problem.task_id];
+    task.problem.id = problem.task_id;
+    task.problem.prompt = problem.prompt;
+    task.problem.preamble = problem.prompt;
+    task.hidden_tests =
+        absl::StrCat(problem.test, "\ncheck(", problem.entry_point, ")\n");
+    const auto found = visible.find(problem.task_id);
     if (found == visible.end()) {
-      return record.Error(absl::StrCat(Quoted(task.problem.id), " is not in ",
-                                       visible_tests_path));
+      return absl::InvalidArgumentError(
+          absl::StrCat(problems_path, ": ", Quoted(problem.task_id),
+                       " is not in ", visible_tests_path));
     }
     task.problem.asserts = std::move(found->second);
-    REPRO_RETURN_IF_ERROR(AddTask(std::move(task), record, &tasks));
   }
   if (visible.size() != tasks.size()) {
     return absl::InvalidArgumentError(
@@ -170,7 +120,7 @@ absl::StatusOr<Tasks> ReadMbpp(const std::string& path) {
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadJsonl(path));
   Tasks tasks;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     Task task;
     REPRO_ASSIGN_OR_RETURN(task.problem.id, record.Text("name"));
     REPRO_ASSIGN_OR_RETURN(task.problem.prompt, record.Text("prompt"));
@@ -186,13 +136,12 @@ absl::StatusOr<std::vector<Problem>> ReadApps(const std::string& path) {
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadJsonl(path));
   std::vector<Problem> problems;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     Problem problem;
-    REPRO_ASSIGN_OR_RETURN(const int name, record.Count("name"));
+    REPRO_ASSIGN_OR_RETURN(const int64_t name, record.Count("name"));
     problem.id = absl::StrCat("APPS/", name);
     REPRO_ASSIGN_OR_RETURN(problem.prompt, record.Text("description"));
-    REPRO_ASSIGN_OR_RETURN(problem.stdin_tests,
-                           record.StdinTests("public_tests"));
+    REPRO_ASSIGN_OR_RETURN(problem.stdin_tests, PublicTests(line, path));
     problems.push_back(std::move(problem));
   }
   return problems;
@@ -203,17 +152,18 @@ absl::StatusOr<std::vector<ReleasedProgram>> ReadPrograms(
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadJsonl(path));
   std::vector<ReleasedProgram> programs;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     ReleasedProgram program;
     REPRO_ASSIGN_OR_RETURN(program.model, record.Text("model"));
     REPRO_ASSIGN_OR_RETURN(program.method, record.Text("method"));
     REPRO_ASSIGN_OR_RETURN(
-        program.task, record.Text(record.Has("task_id") ? "task_id" : "name"));
+        program.task,
+        record.Text(record.Find("task_id") != nullptr ? "task_id" : "name"));
     REPRO_ASSIGN_OR_RETURN(program.solution, record.Text("solution"));
     REPRO_ASSIGN_OR_RETURN(program.recorded_solved,
-                           record.Flag("recorded_solved"));
-    if (record.Has("rechecked")) {
-      REPRO_ASSIGN_OR_RETURN(program.rechecked, record.Flag("rechecked"));
+                           FlagOf(record, "recorded_solved"));
+    if (record.Find("rechecked") != nullptr) {
+      REPRO_ASSIGN_OR_RETURN(program.rechecked, FlagOf(record, "rechecked"));
       REPRO_ASSIGN_OR_RETURN(program.visible_passed,
                              record.Count("visible_passed"));
       REPRO_ASSIGN_OR_RETURN(program.visible_total,
@@ -234,7 +184,7 @@ absl::StatusOr<std::map<ProgramKey, PlusStatus>> ReadPlusStatuses(
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadJsonl(path));
   std::map<ProgramKey, PlusStatus> statuses;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     ProgramKey key;
     REPRO_ASSIGN_OR_RETURN(key.model, record.Text("model"));
     REPRO_ASSIGN_OR_RETURN(key.method, record.Text("method"));
@@ -266,19 +216,6 @@ exec::ExecRequest VisibleTestRequest(const Task& task,
                                      const std::string& solution) {
   return TestRequest(task, solution, absl::StrJoin(task.problem.asserts, "\n"),
                      Before::kPrompt);
-}
-
-absl::StatusOr<std::vector<bool>> RunRequests(
-    const exec::Sandbox& sandbox,
-    const std::vector<exec::ExecRequest>& requests, int workers,
-    const std::function<void(int done, int total)>& progress) {
-  std::vector<bool> passed;
-  for (const exec::ExecResult& result :
-       sandbox.RunAll(requests, workers, progress)) {
-    REPRO_RETURN_IF_ERROR(SandboxStatus(result));
-    passed.push_back(result.outcome == exec::Outcome::kPassed);
-  }
-  return passed;
 }
 
 BudgetResult ReplayBudget(const std::vector<std::vector<Try>>& problems,

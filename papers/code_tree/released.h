@@ -31,8 +31,8 @@ using Tasks = std::map<std::string, Task>;  // by the problem's id
 // HumanEval (task_id, prompt, entry_point, test) and its visible tests
 // (task_id, given_tests); a problem without visible tests, or the other way
 // round, is InvalidArgument.
-absl::StatusOr<Tasks> ReadHumanEval(const std::string& problems_path,
-                                    const std::string& visible_tests_path);
+absl::StatusOr<Tasks> ReadHumanEvalTasks(const std::string& problems_path,
+                                         const std::string& visible_tests_path);
 // MapCoder's MBPP (name, prompt, test, sample_io).
 absl::StatusOr<Tasks> ReadMbpp(const std::string& path);
 // Of the authors' APPS selection (name, description, public_tests,
@@ -85,12 +85,6 @@ exec::ExecRequest HiddenTestRequest(const Task& task,
 // After the prompt: the solution, then the visible asserts together.
 exec::ExecRequest VisibleTestRequest(const Task& task,
                                      const std::string& solution);
-
-// Whether each passes; Cancelled, or Internal where the sandbox failed.
-absl::StatusOr<std::vector<bool>> RunRequests(
-    const exec::Sandbox& sandbox,
-    const std::vector<exec::ExecRequest>& requests, int workers,
-    const std::function<void(int done, int total)>& progress = nullptr);
 
 // One program for a problem, as the replay sees it.
 struct Try {

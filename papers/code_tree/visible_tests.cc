@@ -110,16 +110,6 @@ const char kImports[] =
     "import re\n"
     "import itertools, functools, bisect, heapq, string\n";
 
-absl::Status SandboxStatus(const ExecResult& result) {
-  if (result.outcome == Outcome::kCancelled) {
-    return absl::CancelledError("stopped");
-  }
-  if (result.outcome == Outcome::kSandboxError) {
-    return absl::InternalError(absl::StrCat("sandbox: ", result.message));
-  }
-  return absl::OkStatus();
-}
-
 SandboxTestRunner::SandboxTestRunner(const exec::Sandbox* sandbox,
                                      const VisibleTestOptions& options)
     : sandbox_(sandbox), options_(options) {}
@@ -151,7 +141,7 @@ absl::StatusOr<Feedback> SandboxTestRunner::RunAsserts(
   if (options_.together_first) {
     request.tests = absl::StrJoin(asserts, "\n");
     const ExecResult result = sandbox_->Run(request);
-    REPRO_RETURN_IF_ERROR(SandboxStatus(result));
+    REPRO_RETURN_IF_ERROR(exec::RunStatus(result));
     if (DoesNotCompile(result)) {
       return NotCompiled(result, feedback.total, options_.max_characters);
     }
@@ -165,11 +155,10 @@ absl::StatusOr<Feedback> SandboxTestRunner::RunAsserts(
 
   std::vector<ExecRequest> requests(asserts.size(), request);
   for (size_t i = 0; i < asserts.size(); ++i) requests[i].tests = asserts[i];
-  const std::vector<ExecResult> results =
-      sandbox_->RunAll(requests, options_.workers);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<ExecResult> results,
+                         sandbox_->RunAll(requests, options_.workers));
   std::vector<ExecRequest> again;
   for (size_t i = 0; i < results.size(); ++i) {
-    REPRO_RETURN_IF_ERROR(SandboxStatus(results[i]));
     if (DoesNotCompile(results[i])) {
       return NotCompiled(results[i], feedback.total, options_.max_characters);
     }
@@ -178,8 +167,8 @@ absl::StatusOr<Feedback> SandboxTestRunner::RunAsserts(
     absl::StrAppend(&print.program, PrintLeftSide(asserts[i]));
     again.push_back(std::move(print));
   }
-  const std::vector<ExecResult> outputs =
-      sandbox_->RunAll(again, options_.workers);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<ExecResult> outputs,
+                         sandbox_->RunAll(again, options_.workers));
   std::vector<std::string> passed, failed;
   for (size_t i = 0; i < results.size(); ++i) {
     if (results[i].outcome == Outcome::kPassed) {
@@ -187,7 +176,6 @@ absl::StatusOr<Feedback> SandboxTestRunner::RunAsserts(
       continue;
     }
     const ExecResult& output = outputs[failed.size()];
-    REPRO_RETURN_IF_ERROR(SandboxStatus(output));
     failed.push_back(absl::StrCat(
         asserts[i], "  # the program gives: ", WhatHappened(output)));
   }
@@ -204,13 +192,12 @@ absl::StatusOr<Feedback> SandboxTestRunner::RunStdin(
   for (size_t i = 0; i < tests.size(); ++i) {
     requests[i].stdin_text = tests[i].input;
   }
-  const std::vector<ExecResult> results =
-      sandbox_->RunAll(requests, options_.workers);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<ExecResult> results,
+                         sandbox_->RunAll(requests, options_.workers));
   Feedback feedback;
   feedback.total = static_cast<int>(tests.size());
   std::vector<std::string> passed, failed;
   for (size_t i = 0; i < tests.size(); ++i) {
-    REPRO_RETURN_IF_ERROR(SandboxStatus(results[i]));
     if (DoesNotCompile(results[i])) {
       return NotCompiled(results[i], feedback.total, options_.max_characters);
     }

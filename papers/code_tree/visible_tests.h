@@ -78,9 +78,6 @@ class SandboxTestRunner : public TestRunner {
   const VisibleTestOptions options_;
 };
 
-// OK, or what the sandbox could not do: Cancelled or Internal.
-absl::Status SandboxStatus(const exec::ExecResult& result);
-
 }  // namespace repro::code_tree
 
 #endif  // REPRO_PAPERS_CODE_TREE_VISIBLE_TESTS_H_

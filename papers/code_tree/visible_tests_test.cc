@@ -177,8 +177,7 @@ TEST_F(VisibleTestsTest, HiddenTestsDecide) {
   Task task;
   task.problem = Abs();
   task.hidden_tests = "def check(g):\n    assert g(-7) == 7\ncheck(f)\n";
-  const auto passed = RunRequests(
-      TheSandbox(),
+  const auto results = TheSandbox().RunAll(
       {HiddenTestRequest(task, "    return abs(x)", Before::kPrompt),
        HiddenTestRequest(task, "    return abs(x)", Before::kImports),
        HiddenTestRequest(task, "def f(x):\n    return x", Before::kPrompt),
@@ -186,8 +185,9 @@ TEST_F(VisibleTestsTest, HiddenTestsDecide) {
                          Before::kPrompt),
        VisibleTestRequest(task, "    return abs(x)")},
       /*workers=*/2);
-  ASSERT_TRUE(passed.ok()) << passed.status();
-  EXPECT_EQ(*passed, (std::vector<bool>{true, false, false, false, true}));
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_EQ(exec::Passed(*results),
+            (std::vector<bool>{true, false, false, false, true}));
 }
 
 // From prompts to hidden tests with a model whose first program passes the

@@ -11,8 +11,8 @@
 #include "common/code/language.h"
 #include "common/code/syntax_tree.h"
 #include "common/data/io.h"
+#include "common/data/json_record.h"
 #include "common/status/macros.h"
-#include "papers/mango/records.h"
 
 namespace repro::mango {
 namespace {
@@ -153,7 +153,7 @@ absl::StatusOr<std::map<std::string, std::string>> ReadLabelledTests(
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadRecords(path));
   std::map<std::string, std::string> tests;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     REPRO_ASSIGN_OR_RETURN(const std::string id, record.Text("task_id"));
     REPRO_ASSIGN_OR_RETURN(std::string test, record.Text("test"));
     if (!tests.emplace(id, std::move(test)).second) {
@@ -165,7 +165,7 @@ absl::StatusOr<std::map<std::string, std::string>> ReadLabelledTests(
 
 absl::StatusOr<std::vector<SampleResult>> JudgeAll(
     const exec::Sandbox& sandbox, const std::vector<TestedProgram>& programs,
-    int workers, const std::function<void(int done, int total)>& progress) {
+    int workers, const std::function<bool(int done, int total)>& progress) {
   std::vector<exec::ExecRequest> requests;
   for (const TestedProgram& program : programs) {
     exec::ExecRequest& request = requests.emplace_back();
@@ -177,16 +177,10 @@ absl::StatusOr<std::vector<SampleResult>> JudgeAll(
     request.limits.wall = absl::Seconds(60);
     request.limits.memory_bytes = int64_t{1} << 30;
   }
-  const std::vector<exec::ExecResult> results =
-      sandbox.RunAll(requests, workers, progress);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
+                         sandbox.RunAll(requests, workers, progress));
   std::vector<SampleResult> judged;
   for (size_t i = 0; i < results.size(); ++i) {
-    if (results[i].outcome == exec::Outcome::kCancelled) {
-      return absl::CancelledError("stopped");
-    }
-    if (results[i].outcome == exec::Outcome::kSandboxError) {
-      return absl::InternalError(absl::StrCat("sandbox: ", results[i].message));
-    }
     judged.push_back({programs[i].task_id,
                       results[i].outcome == exec::Outcome::kPassed,
                       results[i].message});

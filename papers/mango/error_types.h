@@ -92,7 +92,7 @@ struct TestedProgram {
 absl::StatusOr<std::vector<SampleResult>> JudgeAll(
     const exec::Sandbox& sandbox, const std::vector<TestedProgram>& programs,
     int workers,
-    const std::function<void(int done, int total)>& progress = nullptr);
+    const std::function<bool(int done, int total)>& progress = nullptr);
 
 }  // namespace repro::mango
 

@@ -4,7 +4,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <iterator>
 #include <map>
@@ -42,37 +41,6 @@ absl::StatusOr<double> Lookup(const Claim& claim, const std::string& name,
   if (found == values.end()) return UnknownName(claim, "report", name);
   return found->second;
 }
-
-// The sandbox of an experiment, which ends programs when the user wants to
-// stop.
-class Runner {
- public:
-  static absl::StatusOr<std::unique_ptr<Runner>> Create(ExperimentRun& run) {
-    auto runner = std::unique_ptr<Runner>(new Runner(run));
-    exec::Sandbox::Options options;
-    options.cancel = &runner->cancel_;
-    REPRO_ASSIGN_OR_RETURN(exec::Sandbox sandbox,
-                           exec::Sandbox::Create(options));
-    runner->sandbox_ = std::make_unique<exec::Sandbox>(std::move(sandbox));
-    return runner;
-  }
-
-  absl::StatusOr<std::vector<SampleResult>> Judge(
-      const std::vector<TestedProgram>& programs, const std::string& what) {
-    return JudgeAll(*sandbox_, programs, run_.threads(),
-                    [&](int done, int total) {
-                      if (run_.Cancelled()) cancel_ = true;
-                      run_.Progress(done, total, what);
-                    });
-  }
-
- private:
-  explicit Runner(ExperimentRun& run) : run_(run) {}
-
-  ExperimentRun& run_;
-  std::atomic<bool> cancel_{false};
-  std::unique_ptr<exec::Sandbox> sandbox_;
-};
 
 // ----------------------------------------------------- settings and wordings
 
@@ -332,15 +300,18 @@ absl::Status MeasureErrorTypes(ExperimentRun& run) {
     }
     return programs;
   };
-  REPRO_ASSIGN_OR_RETURN(const std::unique_ptr<Runner> runner,
-                         Runner::Create(run));
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   std::map<std::string, std::vector<SampleResult>> results;
   for (const bool uniform : {false, true}) {
     REPRO_ASSIGN_OR_RETURN(const std::vector<TestedProgram> programs,
                            with_tests(uniform));
     const std::string name = uniform ? "uniform" : "authors";
     REPRO_ASSIGN_OR_RETURN(
-        results[name], runner->Judge(programs, absl::StrCat(name, " labels")));
+        results[name],
+        JudgeAll(sandbox, programs, run.threads(), [&](int done, int total) {
+          run.Progress(done, total, absl::StrCat(name, " labels"));
+          return !run.Cancelled();
+        }));
   }
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const std::string type, run.Arg(*claim, "type"));

@@ -150,14 +150,7 @@ exec::ExecRequest RequestOf(const std::vector<PairTask>& tasks,
 }
 
 // The report of `count` programs; none if the process ended without it.
-absl::StatusOr<std::vector<bool>> ReportOf(const exec::ExecResult& result,
-                                           size_t count) {
-  if (result.outcome == exec::Outcome::kCancelled) {
-    return absl::CancelledError("stopped");
-  }
-  if (result.outcome == exec::Outcome::kSandboxError) {
-    return absl::InternalError(absl::StrCat("sandbox: ", result.message));
-  }
+std::vector<bool> ReportOf(const exec::ExecResult& result, size_t count) {
   std::vector<bool> solved;
   absl::string_view text = result.stdout_text;
   while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
@@ -324,15 +317,14 @@ absl::StatusOr<std::vector<bool>> SolvedBy(
         RequestOf(tasks, programs, begin,
                   std::min(tasks.size(), begin + kProgramsAProcess)));
   }
-  const std::vector<exec::ExecResult> results =
-      sandbox.RunAll(requests, workers);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
+                         sandbox.RunAll(requests, workers));
   std::vector<bool> solved(tasks.size(), false);
   std::vector<size_t> again;
   for (size_t r = 0; r < results.size(); ++r) {
     const size_t begin = r * kProgramsAProcess;
     const size_t end = std::min(tasks.size(), begin + kProgramsAProcess);
-    REPRO_ASSIGN_OR_RETURN(const std::vector<bool> report,
-                           ReportOf(results[r], end - begin));
+    const std::vector<bool> report = ReportOf(results[r], end - begin);
     for (size_t i = begin; i < end; ++i) {
       if (report.empty()) {
         again.push_back(i);
@@ -345,10 +337,10 @@ absl::StatusOr<std::vector<bool>> SolvedBy(
   for (const size_t i : again) {
     requests.push_back(RequestOf(tasks, programs, i, i + 1));
   }
-  const std::vector<exec::ExecResult> alone = sandbox.RunAll(requests, workers);
+  REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> alone,
+                         sandbox.RunAll(requests, workers));
   for (size_t k = 0; k < alone.size(); ++k) {
-    REPRO_ASSIGN_OR_RETURN(const std::vector<bool> report,
-                           ReportOf(alone[k], 1));
+    const std::vector<bool> report = ReportOf(alone[k], 1);
     solved[again[k]] = !report.empty() && report[0];
   }
   return solved;

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "common/data/json_record.h"
 #include "common/status/macros.h"
-#include "papers/mango/records.h"
 
 namespace repro::mango {
 
@@ -12,7 +12,7 @@ absl::StatusOr<std::vector<ReleasedProgram>> ReadWizardCoder(
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadRecords(path));
   std::vector<ReleasedProgram> programs;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     ReleasedProgram program;
     program.model = "wizardcoder";
     program.method = "greedy";
@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<ReleasedProgram>> ReadAgents(
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadRecords(path));
   std::vector<ReleasedProgram> programs;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     ReleasedProgram program;
     REPRO_ASSIGN_OR_RETURN(program.model, record.Text("model"));
     REPRO_ASSIGN_OR_RETURN(program.method, record.Text("method"));

@@ -8,8 +8,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "common/data/io.h"
+#include "common/data/json_record.h"
 #include "common/status/macros.h"
-#include "papers/mango/records.h"
 
 namespace repro::mango {
 namespace {
@@ -198,35 +198,12 @@ completion::CompletionRequest SampleRequest(const std::string& prompt) {
   return request;
 }
 
-absl::StatusOr<std::vector<HumanEvalProblem>> ReadHumanEval(
-    const std::string& path) {
-  REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadRecords(path));
-  std::vector<HumanEvalProblem> problems;
-  std::set<std::string> ids;
-  for (const JsonLine& line : lines) {
-    const Record record(line, path);
-    HumanEvalProblem problem;
-    REPRO_ASSIGN_OR_RETURN(problem.task_id, record.Text("task_id"));
-    REPRO_ASSIGN_OR_RETURN(problem.prompt, record.Text("prompt"));
-    REPRO_ASSIGN_OR_RETURN(problem.entry_point, record.Text("entry_point"));
-    REPRO_ASSIGN_OR_RETURN(problem.canonical_solution,
-                           record.Text("canonical_solution"));
-    REPRO_ASSIGN_OR_RETURN(problem.test, record.Text("test"));
-    if (!ids.insert(problem.task_id).second) {
-      return record.Error(
-          absl::StrCat("task_id ", Quoted(problem.task_id), " comes twice"));
-    }
-    problems.push_back(std::move(problem));
-  }
-  return problems;
-}
-
 absl::StatusOr<std::vector<MbppProblem>> ReadMbpp(const std::string& path) {
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadRecords(path));
   std::vector<MbppProblem> problems;
   std::set<int64_t> ids;
   for (const JsonLine& line : lines) {
-    const Record record(line, path);
+    const JsonRecord record(line, path);
     MbppProblem problem;
     REPRO_ASSIGN_OR_RETURN(problem.task_id, record.Integer("task_id"));
     REPRO_ASSIGN_OR_RETURN(problem.text, record.Text("text"));

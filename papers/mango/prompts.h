@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/completion/completion.h"
+#include "common/data/human_eval.h"
 
 namespace repro::mango {
 
@@ -77,16 +78,6 @@ completion::CompletionRequest SampleRequest(const std::string& prompt);
 // Readers take JSON Lines, plain or gzip. Errors: those of ReadJsonl;
 // InvalidArgument "path:line: ..." for a field that is missing or of another
 // type and for an id that comes twice; "path: no records".
-
-struct HumanEvalProblem {
-  std::string task_id;
-  std::string prompt;
-  std::string entry_point;
-  std::string canonical_solution;
-  std::string test;  // defines check(candidate)
-};
-absl::StatusOr<std::vector<HumanEvalProblem>> ReadHumanEval(
-    const std::string& path);
 
 struct MbppProblem {
   int64_t task_id = 0;

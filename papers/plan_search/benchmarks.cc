@@ -16,7 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "common/data/io.h"
 #include "common/data/json.h"
-#include "common/data/jsonl.h"
+#include "common/data/json_record.h"
 #include "common/status/macros.h"
 #include "papers/plan_search/plus_check_source.h"
 
@@ -25,90 +25,32 @@ namespace {
 
 using nlohmann::json;
 
-// A line of a JSON Lines file, with errors that name it. The value outlives it.
-class Record {
- public:
-  Record(const json& value, const std::string& path, int64_t line)
-      : value_(value), place_(absl::StrCat(path, ":", line, ": ")) {}
-
-  absl::Status Error(const std::string& what) const {
-    return absl::InvalidArgumentError(absl::StrCat(place_, what));
+// A list of lists of arguments.
+absl::Status CheckInputs(const JsonRecord& record, const char* field) {
+  const json* value = record.Find(field);
+  if (value == nullptr || !value->is_array() ||
+      !std::all_of(value->begin(), value->end(),
+                   [](const json& item) { return item.is_array(); })) {
+    return record.Error(
+        absl::StrCat("field \"", field, "\" is not a list of lists"));
   }
-
-  absl::StatusOr<std::string> Text(const char* name) const {
-    const json* field = Find(name);
-    if (field == nullptr || !field->is_string()) {
-      return Error(absl::StrCat("no text \"", name, "\""));
-    }
-    return field->get<std::string>();
-  }
-
-  absl::StatusOr<std::vector<std::string>> Texts(const char* name) const {
-    const json* field = Find(name);
-    if (field == nullptr || !field->is_array() ||
-        !std::all_of(field->begin(), field->end(),
-                     [](const json& item) { return item.is_string(); })) {
-      return Error(absl::StrCat("no list of texts \"", name, "\""));
-    }
-    return field->get<std::vector<std::string>>();
-  }
-
-  absl::StatusOr<int64_t> Count(const char* name) const {
-    const json* field = Find(name);
-    if (field == nullptr || !field->is_number_integer() ||
-        field->get<int64_t>() < 0) {
-      return Error(absl::StrCat("no count \"", name, "\""));
-    }
-    return field->get<int64_t>();
-  }
-
-  // A list of lists of arguments.
-  absl::Status CheckInputs(const char* name) const {
-    const json* field = Find(name);
-    if (field == nullptr || !field->is_array() ||
-        !std::all_of(field->begin(), field->end(),
-                     [](const json& item) { return item.is_array(); })) {
-      return Error(absl::StrCat("no list of lists \"", name, "\""));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status CheckNumber(const char* name) const {
-    const json* field = Find(name);
-    if (field == nullptr || !field->is_number()) {
-      return Error(absl::StrCat("no number \"", name, "\""));
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  const json* Find(const char* name) const {
-    if (!value_.is_object()) return nullptr;
-    const auto found = value_.find(name);
-    return found == value_.end() ? nullptr : &*found;
-  }
-
-  const json& value_;
-  const std::string place_;
-};
+  return absl::OkStatus();
+}
 
 // Reads each line as a T by `read`; `key` must be unique.
 template <typename T, typename Read, typename Key>
-absl::StatusOr<std::vector<T>> ReadRecords(const std::string& path,
-                                           const Read& read, const Key& key) {
-  REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadJsonl(path));
+absl::StatusOr<std::vector<T>> ReadUnique(const std::string& path,
+                                          const Read& read, const Key& key) {
+  REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadRecords(path));
   std::vector<T> values;
   std::set<std::decay_t<decltype(key(values[0]))>> seen;
   for (const JsonLine& line : lines) {
-    const Record record(line.value, path, line.line);
+    const JsonRecord record(line, path);
     REPRO_ASSIGN_OR_RETURN(T value, read(record));
     if (!seen.insert(key(value)).second) {
       return record.Error("the same task comes twice");
     }
     values.push_back(std::move(value));
-  }
-  if (values.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": no records"));
   }
   return values;
 }
@@ -153,28 +95,11 @@ absl::StatusOr<std::vector<std::vector<Sample>>> ByTask(
 
 }  // namespace
 
-absl::StatusOr<std::vector<HumanEvalTask>> ReadHumanEval(
-    const std::string& path) {
-  return ReadRecords<HumanEvalTask>(
-      path,
-      [](const Record& record) -> absl::StatusOr<HumanEvalTask> {
-        HumanEvalTask task;
-        REPRO_ASSIGN_OR_RETURN(task.id, record.Text("task_id"));
-        REPRO_ASSIGN_OR_RETURN(task.prompt, record.Text("prompt"));
-        REPRO_ASSIGN_OR_RETURN(task.entry_point, record.Text("entry_point"));
-        REPRO_ASSIGN_OR_RETURN(task.canonical_solution,
-                               record.Text("canonical_solution"));
-        REPRO_ASSIGN_OR_RETURN(task.test, record.Text("test"));
-        return task;
-      },
-      [](const HumanEvalTask& task) { return task.id; });
-}
-
 absl::StatusOr<std::vector<MbppTask>> ReadSanitizedMbpp(
     const std::string& path) {
-  return ReadRecords<MbppTask>(
+  return ReadUnique<MbppTask>(
       path,
-      [](const Record& record) -> absl::StatusOr<MbppTask> {
+      [](const JsonRecord& record) -> absl::StatusOr<MbppTask> {
         MbppTask task;
         REPRO_ASSIGN_OR_RETURN(const int64_t id, record.Count("task_id"));
         task.id = absl::StrCat("MBPP/", id);
@@ -196,9 +121,10 @@ absl::StatusOr<std::vector<HumanEvalPlusTask>> ReadHumanEvalPlus(
   absl::string_view line;
   while (reader.Next(&line)) {
     if (absl::StripAsciiWhitespace(line).empty()) continue;
-    REPRO_ASSIGN_OR_RETURN(const json value,
+    REPRO_ASSIGN_OR_RETURN(json value,
                            ParseJson(line, path, reader.line_number()));
-    const Record record(value, path, reader.line_number());
+    const JsonLine parsed{std::move(value), reader.line_number()};
+    const JsonRecord record(parsed, path);
     HumanEvalPlusTask task;
     REPRO_ASSIGN_OR_RETURN(task.id, record.Text("task_id"));
     REPRO_ASSIGN_OR_RETURN(task.prompt, record.Text("prompt"));
@@ -206,9 +132,9 @@ absl::StatusOr<std::vector<HumanEvalPlusTask>> ReadHumanEvalPlus(
                            record.Text("canonical_solution"));
     // For the check in the sandbox.
     REPRO_RETURN_IF_ERROR(record.Text("entry_point").status());
-    REPRO_RETURN_IF_ERROR(record.CheckInputs("base_input"));
-    REPRO_RETURN_IF_ERROR(record.CheckInputs("plus_input"));
-    REPRO_RETURN_IF_ERROR(record.CheckNumber("atol"));
+    REPRO_RETURN_IF_ERROR(CheckInputs(record, "base_input"));
+    REPRO_RETURN_IF_ERROR(CheckInputs(record, "plus_input"));
+    REPRO_RETURN_IF_ERROR(record.Number("atol").status());
     task.record = std::string(line);
     if (!seen.insert(task.id).second) {
       return record.Error("the same task comes twice");
@@ -225,7 +151,7 @@ Problem ProblemOf(const HumanEvalPlusTask& task) {
   return {task.prompt, task.prompt};
 }
 
-exec::ExecRequest HumanEvalRequest(const HumanEvalTask& task,
+exec::ExecRequest HumanEvalRequest(const HumanEvalProblem& task,
                                    const std::string& program,
                                    const RunLimits& limits) {
   return Request(absl::StrCat(task.prompt, program, "\n"),
@@ -254,30 +180,11 @@ exec::ExecRequest HumanEvalPlusRequest(const HumanEvalPlusTask& task,
   return request;
 }
 
-absl::StatusOr<std::vector<bool>> RunAll(
-    const exec::Sandbox& sandbox,
-    const std::vector<exec::ExecRequest>& requests, int workers,
-    const std::function<void(int done, int total)>& progress) {
-  std::vector<bool> passed;
-  for (const exec::ExecResult& result :
-       sandbox.RunAll(requests, workers, progress)) {
-    if (result.outcome == exec::Outcome::kCancelled) {
-      return absl::CancelledError("stopped");
-    }
-    if (result.outcome == exec::Outcome::kSandboxError) {
-      return absl::InternalError(
-          absl::StrCat("the sandbox ran no program: ", result.message));
-    }
-    passed.push_back(result.outcome == exec::Outcome::kPassed);
-  }
-  return passed;
-}
-
 absl::StatusOr<std::vector<ReleasedProgram>> ReadReleasedPrograms(
     const std::string& path) {
-  return ReadRecords<ReleasedProgram>(
+  return ReadUnique<ReleasedProgram>(
       path,
-      [](const Record& record) -> absl::StatusOr<ReleasedProgram> {
+      [](const JsonRecord& record) -> absl::StatusOr<ReleasedProgram> {
         ReleasedProgram program;
         REPRO_ASSIGN_OR_RETURN(program.model, record.Text("model"));
         REPRO_ASSIGN_OR_RETURN(program.method, record.Text("method"));
@@ -302,9 +209,9 @@ absl::StatusOr<std::vector<ReleasedProgram>> ReadReleasedPrograms(
 
 absl::StatusOr<std::vector<PlusStatus>> ReadPlusStatuses(
     const std::string& path) {
-  return ReadRecords<PlusStatus>(
+  return ReadUnique<PlusStatus>(
       path,
-      [](const Record& record) -> absl::StatusOr<PlusStatus> {
+      [](const JsonRecord& record) -> absl::StatusOr<PlusStatus> {
         PlusStatus status;
         REPRO_ASSIGN_OR_RETURN(status.model, record.Text("model"));
         REPRO_ASSIGN_OR_RETURN(status.method, record.Text("method"));

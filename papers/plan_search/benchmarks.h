@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/data/human_eval.h"
 #include "common/exec/sandbox.h"
 #include "papers/plan_search/scoring.h"
 #include "papers/plan_search/search.h"
@@ -18,16 +19,6 @@ namespace repro::plan_search {
 // Readers take JSON Lines, plain or gzip. InvalidArgument "path:line: ..." for
 // a field that is missing or of another type, for a task that comes twice, and
 // for a file without records; and errors of common/data.
-
-struct HumanEvalTask {
-  std::string id;  // "HumanEval/0"
-  std::string prompt;
-  std::string entry_point;
-  std::string canonical_solution;  // the body, to be put behind the prompt
-  std::string test;                // defines check(candidate)
-};
-absl::StatusOr<std::vector<HumanEvalTask>> ReadHumanEval(
-    const std::string& path);
 
 struct MbppTask {
   std::string id;  // "MBPP/2"
@@ -63,7 +54,7 @@ struct RunLimits {
 };
 
 // `program` behind the prompt, then the hidden tests.
-exec::ExecRequest HumanEvalRequest(const HumanEvalTask& task,
+exec::ExecRequest HumanEvalRequest(const HumanEvalProblem& task,
                                    const std::string& program,
                                    const RunLimits& limits);
 // `program`, then imports and asserts.
@@ -78,13 +69,6 @@ exec::ExecRequest HumanEvalPlusRequest(const HumanEvalPlusTask& task,
                                        const std::string& program,
                                        PlusInputs inputs,
                                        const RunLimits& limits);
-
-// Whether each passes, in order. Cancelled; Internal where the sandbox could
-// not run a program.
-absl::StatusOr<std::vector<bool>> RunAll(
-    const exec::Sandbox& sandbox,
-    const std::vector<exec::ExecRequest>& requests, int workers,
-    const std::function<void(int done, int total)>& progress = nullptr);
 
 struct ReleasedProgram {
   std::string model;

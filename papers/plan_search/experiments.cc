@@ -1,6 +1,5 @@
 // How each claim of claims.textproto is measured; arguments come from there.
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -199,19 +198,18 @@ REPRO_REGISTER_EXPERIMENT(kSlug, "released_plus", MeasureReleasedPlus);
 
 // ----------------------------------------------------------------- execution
 
-// Runs programs for an experiment: ends them when the user wants to stop.
-absl::StatusOr<std::vector<bool>> RunFor(
+// Whether each program passes.
+absl::StatusOr<std::vector<bool>> RunPrograms(
     ExperimentRun& run, const std::vector<exec::ExecRequest>& requests,
     const std::string& what) {
-  std::atomic<bool> cancel{false};
-  exec::Sandbox::Options options;
-  options.cancel = &cancel;
-  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox,
-                         exec::Sandbox::Create(options));
-  return RunAll(sandbox, requests, run.threads(), [&](int done, int total) {
-    if (run.Cancelled()) cancel = true;
-    run.Progress(done, total, what);
-  });
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
+  REPRO_ASSIGN_OR_RETURN(
+      const std::vector<exec::ExecResult> results,
+      sandbox.RunAll(requests, run.threads(), [&](int done, int total) {
+        run.Progress(done, total, what);
+        return !run.Cancelled();
+      }));
+  return exec::Passed(results);
 }
 
 double CountTrue(const std::vector<bool>& values) {
@@ -232,17 +230,17 @@ absl::StatusOr<RunLimits> LimitsOf(ExperimentRun& run, const Claim& claim) {
 
 absl::Status RunHumanEvalSolutions(ExperimentRun& run) {
   REPRO_ASSIGN_OR_RETURN(const std::string path, run.AssetPath("humaneval"));
-  REPRO_ASSIGN_OR_RETURN(const std::vector<HumanEvalTask> tasks,
+  REPRO_ASSIGN_OR_RETURN(const std::vector<HumanEvalProblem> tasks,
                          ReadHumanEval(path));
   for (const Claim* claim : run.claims()) {
     REPRO_ASSIGN_OR_RETURN(const RunLimits limits, LimitsOf(run, *claim));
     std::vector<exec::ExecRequest> requests;
-    for (const HumanEvalTask& task : tasks) {
+    for (const HumanEvalProblem& task : tasks) {
       requests.push_back(
           HumanEvalRequest(task, task.canonical_solution, limits));
     }
     REPRO_ASSIGN_OR_RETURN(const std::vector<bool> passed,
-                           RunFor(run, requests, "HumanEval"));
+                           RunPrograms(run, requests, "HumanEval"));
     run.Record(*claim, CountTrue(passed));
   }
   return absl::OkStatus();
@@ -260,7 +258,7 @@ absl::Status RunMbppSolutions(ExperimentRun& run) {
       requests.push_back(MbppRequest(task, task.code, limits));
     }
     REPRO_ASSIGN_OR_RETURN(const std::vector<bool> passed,
-                           RunFor(run, requests, "MBPP"));
+                           RunPrograms(run, requests, "MBPP"));
     run.Record(*claim, CountTrue(passed));
   }
   return absl::OkStatus();
@@ -297,7 +295,7 @@ absl::Status RunPlus(ExperimentRun& run) {
     }
     REPRO_ASSIGN_OR_RETURN(
         const std::vector<bool> passed,
-        RunFor(run, requests, absl::StrCat(model, " ", method)));
+        RunPrograms(run, requests, absl::StrCat(model, " ", method)));
     run.Record(*claim, CountTrue(passed));
   }
   return absl::OkStatus();

@@ -88,13 +88,11 @@ class StringListReader {
       rest_.remove_prefix(1);
       if (c != '\\') {
         value += c;
-      } else if (rest_.empty()) {
-        return false;
-      } else if (raw) {
+      } else if (raw && !rest_.empty()) {
         value += c;
         value += rest_[0];
         rest_.remove_prefix(1);
-      } else if (!Escape(value)) {
+      } else if (rest_.empty() || !Escape(value)) {
         return false;
       }
     }

@@ -1,6 +1,5 @@
 #include "papers/rank_ef/execution.h"
 
-#include <atomic>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -124,10 +123,8 @@ absl::StatusOr<Feedback> FeedbackOfRun(const exec::ExecResult& result,
     case exec::Outcome::kPassed:
       return Feedback();
     case exec::Outcome::kCancelled:
-      return absl::CancelledError("stopped");
     case exec::Outcome::kSandboxError:
-      return absl::InternalError(
-          absl::StrCat("the sandbox ran no program: ", result.message));
+      return exec::RunStatus(result);
     case exec::Outcome::kTime:
       feedback.error_type = "TimeoutException";
       return feedback;
@@ -170,19 +167,13 @@ absl::StatusOr<std::vector<Feedback>> ExecuteAll(
     const std::vector<Execution>& executions, int workers,
     const ExecutionOptions& options,
     const std::function<bool(int done, int total)>& progress) {
-  std::atomic<bool> cancel{false};
-  exec::Sandbox::Options sandbox_options;
-  sandbox_options.cancel = &cancel;
-  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox,
-                         exec::Sandbox::Create(sandbox_options));
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   std::vector<exec::ExecRequest> requests;
   for (const Execution& execution : executions) {
     requests.push_back(FeedbackRequest(execution, options));
   }
-  const std::vector<exec::ExecResult> results =
-      sandbox.RunAll(requests, workers, [&](int done, int total) {
-        if (!progress(done, total)) cancel = true;
-      });
+  REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
+                         sandbox.RunAll(requests, workers, progress));
   std::vector<Feedback> feedback;
   for (size_t i = 0; i < results.size(); ++i) {
     REPRO_ASSIGN_OR_RETURN(

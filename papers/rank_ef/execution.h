@@ -27,7 +27,7 @@ struct ExecutionOptions {
 
 // A completion and the problem that it answers, both of which outlive it.
 struct Execution {
-  const Problem* problem = nullptr;
+  const HumanEvalProblem* problem = nullptr;
   absl::string_view completion;
 };
 

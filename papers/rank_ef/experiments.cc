@@ -181,7 +181,7 @@ absl::Status ExecuteSample(ExperimentRun& run) {
   constexpr int kEvery = 80;
   REPRO_ASSIGN_OR_RETURN(const CandidatePool pool, PoolOf(run));
   std::vector<Execution> executions;
-  for (const Problem& problem : pool.problems) {
+  for (const HumanEvalProblem& problem : pool.problems) {
     executions.push_back({&problem, problem.canonical_solution});
   }
   const size_t num_canonical = executions.size();

@@ -8,7 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/data/io.h"
-#include "common/data/jsonl.h"
+#include "common/data/json_record.h"
 #include "common/status/macros.h"
 
 namespace repro::rank_ef {
@@ -22,72 +22,33 @@ constexpr char kMismatchType[] = "OutputMismatch";
 constexpr const char* kEndings[] = {"Correct(0)", "Execution Error(1)",
                                     "Intent Error(2)"};
 
-// The fields of one line; errors name file, line and field.
-class Record {
- public:
-  Record(const std::string& path, const JsonLine& line)
-      : path_(path), line_(line) {}
+bool IsNull(const JsonRecord& record, absl::string_view field) {
+  const json* value = record.Find(field);
+  return value != nullptr && value->is_null();
+}
 
-  absl::Status Error(absl::string_view what) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, ":", line_.line, ": ", what));
-  }
-
-  absl::StatusOr<std::string> Text(const char* name) const {
-    const json* value = Find(name);
-    if (value == nullptr || !value->is_string()) {
-      return Error(absl::StrCat(name, ": expected a string"));
-    }
-    return value->get<std::string>();
-  }
-
-  absl::StatusOr<int64_t> Int(const char* name) const {
-    const json* value = Find(name);
-    if (value == nullptr || !value->is_number_integer()) {
-      return Error(absl::StrCat(name, ": expected an integer"));
-    }
-    return value->get<int64_t>();
-  }
-
-  bool IsNull(const char* name) const {
-    const json* value = Find(name);
-    return value != nullptr && value->is_null();
-  }
-
- private:
-  const json* Find(const char* name) const {
-    if (!line_.value.is_object()) return nullptr;
-    const auto found = line_.value.find(name);
-    return found == line_.value.end() ? nullptr : &*found;
-  }
-
-  const std::string& path_;
-  const JsonLine& line_;
-};
-
-absl::StatusOr<Candidate> ReadCandidate(const Record& record) {
+absl::StatusOr<Candidate> ReadCandidate(const JsonRecord& record) {
   Candidate candidate;
   REPRO_ASSIGN_OR_RETURN(candidate.completion, record.Text("completion"));
-  REPRO_ASSIGN_OR_RETURN(candidate.first, record.Int("first"));
-  REPRO_ASSIGN_OR_RETURN(candidate.count, record.Int("count"));
-  if (candidate.first < 0) return record.Error("first: expected at least 0");
+  REPRO_ASSIGN_OR_RETURN(candidate.first, record.Count("first"));
+  REPRO_ASSIGN_OR_RETURN(candidate.count, record.Integer("count"));
   if (candidate.count < 1) return record.Error("count: expected at least 1");
   Feedback& feedback = candidate.feedback;
-  REPRO_ASSIGN_OR_RETURN(const int64_t label, record.Int("label"));
+  REPRO_ASSIGN_OR_RETURN(const int64_t label, record.Integer("label"));
   if (label < 0 || label >= kNumClasses) {
     return record.Error(absl::StrCat("label: ", label, " is not 0, 1 or 2"));
   }
   feedback.label = static_cast<FeedbackClass>(label);
   REPRO_ASSIGN_OR_RETURN(feedback.error_type, record.Text("error_type"));
-  if (!record.IsNull("error_message")) {
+  if (!IsNull(record, "error_message")) {
     REPRO_ASSIGN_OR_RETURN(feedback.error_message,
                            record.Text("error_message"));
   }
-  if (!record.IsNull("error_line_number")) {
+  if (!IsNull(record, "error_line_number")) {
     REPRO_ASSIGN_OR_RETURN(feedback.line_number,
-                           record.Int("error_line_number"));
+                           record.Integer("error_line_number"));
   }
-  if (!record.IsNull("error_line_code")) {
+  if (!IsNull(record, "error_line_code")) {
     REPRO_ASSIGN_OR_RETURN(feedback.line, record.Text("error_line_code"));
   }
   if (const absl::Status valid = ValidateFeedback(feedback); !valid.ok()) {
@@ -125,33 +86,10 @@ int64_t CandidatePool::NumSamples() const {
   return samples;
 }
 
-absl::StatusOr<std::vector<Problem>> LoadProblems(const std::string& path) {
-  REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines, ReadJsonl(path));
-  std::vector<Problem> problems;
-  absl::flat_hash_map<std::string, int64_t> seen;
-  for (const JsonLine& line : lines) {
-    const Record record(path, line);
-    Problem problem;
-    REPRO_ASSIGN_OR_RETURN(problem.task_id, record.Text("task_id"));
-    REPRO_ASSIGN_OR_RETURN(problem.prompt, record.Text("prompt"));
-    REPRO_ASSIGN_OR_RETURN(problem.entry_point, record.Text("entry_point"));
-    REPRO_ASSIGN_OR_RETURN(problem.canonical_solution,
-                           record.Text("canonical_solution"));
-    REPRO_ASSIGN_OR_RETURN(problem.test, record.Text("test"));
-    if (!seen.emplace(problem.task_id, line.line).second) {
-      return record.Error(absl::StrCat("task_id: ", Quoted(problem.task_id),
-                                       " is that of line ",
-                                       seen[problem.task_id]));
-    }
-    problems.push_back(std::move(problem));
-  }
-  return problems;
-}
-
 absl::StatusOr<CandidatePool> LoadPool(const std::string& problems_path,
                                        const std::string& feedback_path) {
   CandidatePool pool;
-  REPRO_ASSIGN_OR_RETURN(pool.problems, LoadProblems(problems_path));
+  REPRO_ASSIGN_OR_RETURN(pool.problems, ReadHumanEval(problems_path));
   pool.candidates.resize(pool.problems.size());
   absl::flat_hash_map<std::string, size_t> index;
   for (size_t p = 0; p < pool.problems.size(); ++p) {
@@ -160,7 +98,7 @@ absl::StatusOr<CandidatePool> LoadPool(const std::string& problems_path,
   REPRO_ASSIGN_OR_RETURN(const std::vector<JsonLine> lines,
                          ReadJsonl(feedback_path));
   for (const JsonLine& line : lines) {
-    const Record record(feedback_path, line);
+    const JsonRecord record(line, feedback_path);
     REPRO_ASSIGN_OR_RETURN(const std::string task, record.Text("task_id"));
     const auto found = index.find(task);
     if (found == index.end()) {

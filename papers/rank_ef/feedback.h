@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/data/human_eval.h"
 
 namespace repro::rank_ef {
 
@@ -39,14 +40,6 @@ absl::Status ValidateFeedback(const Feedback& feedback);
 
 // A programming task in HumanEval's form: prompt + completion is a program that
 // defines entry_point, and `test` defines check(candidate).
-struct Problem {
-  std::string task_id;
-  std::string prompt;
-  std::string entry_point;
-  std::string canonical_solution;
-  std::string test;
-};
-
 struct Candidate {
   std::string completion;
   int64_t first = 0;  // index of the first sample with this text
@@ -55,7 +48,7 @@ struct Candidate {
 };
 
 struct CandidatePool {
-  std::vector<Problem> problems;
+  std::vector<HumanEvalProblem> problems;
   // Distinct candidates of each problem, ascending by `first`.
   std::vector<std::vector<Candidate>> candidates;
 
@@ -63,15 +56,11 @@ struct CandidatePool {
   int64_t NumSamples() const;
 };
 
-// JSON Lines with task_id, prompt, entry_point, canonical_solution and test.
-// Errors: those of ReadJsonl; InvalidArgument with path and line for a missing
-// field, one of another type, or a task_id that comes twice.
-absl::StatusOr<std::vector<Problem>> LoadProblems(const std::string& path);
-
-// JSON Lines with task_id, first, count, completion, label, error_type,
-// error_message, error_line_number and error_line_code (the last three may be
-// null). Errors as above, and for a task_id that is not of `problems`, for
-// feedback that contradicts itself, and for a problem without candidates.
+// The problems of HumanEval, and JSON Lines with task_id, first, count,
+// completion, label, error_type, error_message, error_line_number and
+// error_line_code (the last three may be null). Errors of ReadHumanEval and
+// JsonRecord, and for a task_id that is not of `problems`, for feedback that
+// contradicts itself, and for a problem without candidates.
 absl::StatusOr<CandidatePool> LoadPool(const std::string& problems_path,
                                        const std::string& feedback_path);
 

@@ -128,10 +128,10 @@ TEST(LoadPoolTest, SaysWhatIsWrongAndWhere) {
     std::string problems, feedback, message;
   } cases[] = {
       {replaced(kProblem, "\"prompt\"", "\"q\""), kCandidate,
-       "problems.jsonl:1: prompt"},
+       "problems.jsonl:1: field \"prompt\""},
       {absl::StrCat(kProblem, "\n", kProblem), kCandidate,
        "problems.jsonl:2: task_id"},
-      {"[1]", kCandidate, "problems.jsonl:1: task_id"},
+      {"[1]", kCandidate, "problems.jsonl:1: field \"task_id\""},
       {kProblem, replaced(kCandidate, "T/0", "T/9"),
        "feedback.jsonl:1: task_id: 'T/9'"},
       {kProblem, replaced(kCandidate, "\"label\": 1", "\"label\": 3"), "label"},
@@ -143,7 +143,7 @@ TEST(LoadPoolTest, SaysWhatIsWrongAndWhere) {
       {kProblem, replaced(kCandidate, "\"first\": 4", "\"first\": -1"),
        "first"},
       {kProblem, replaced(kCandidate, "\"first\": 4", "\"first\": 1.5"),
-       "first: expected an integer"},
+       "field \"first\" is not a whole number"},
       {kProblem, replaced(kCandidate, "\"m\"", "5"), "error_message"},
       {kProblem, "", "no candidate of 'T/0'"},
       {kProblem, "{\"task_id\": ", "feedback.jsonl:1"},
@@ -275,10 +275,10 @@ constexpr char kTest[] =
     "    assert candidate(2) == \"it's\", 'told'\n"
     "    assert not candidate(3)\n";
 
-const Problem& TestProblem() {
+const HumanEvalProblem& TestProblem() {
   static const auto* const problem =
-      new Problem{"T/0", "def f(n):\n    \"\"\"Say it.\"\"\"\n", "f",
-                  "    return {1: 'b', 2: \"it's\"}.get(n)\n", kTest};
+      new HumanEvalProblem{"T/0", "def f(n):\n    \"\"\"Say it.\"\"\"\n", "f",
+                           "    return {1: 'b', 2: \"it's\"}.get(n)\n", kTest};
   return *problem;
 }
 
@@ -375,7 +375,7 @@ TEST_F(ExecutionTest, CutsMessagesByCharacters) {
 }
 
 TEST_F(ExecutionTest, StopsWhenToldTo) {
-  const Problem& problem = TestProblem();
+  const HumanEvalProblem& problem = TestProblem();
   const std::string forever = "    while True:\n        pass\n";
   const auto feedback =
       ExecuteAll({{&problem, problem.canonical_solution}, {&problem, forever}},
