@@ -21,6 +21,7 @@ PAPERS = [
     "lightning_attention",
     "lightning_attention_2",
     "mango",
+    "multi_intent",
     "next_edit",
     "plan_search",
     "positional_attention",
