@@ -18,6 +18,7 @@ PAPERS = [
     "graph_code_bert",
     "hip_attention",
     "infini_retri",
+    "inline_attention",
     "lightning_attention",
     "lightning_attention_2",
     "mango",
