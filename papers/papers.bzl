@@ -13,6 +13,7 @@ PAPERS = [
     "code_search_net",
     "code_tree",
     "duo_attention",
+    "effi_code",
     "efficient_probing",
     "flowformer",
     "graph_code_bert",
