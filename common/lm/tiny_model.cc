@@ -68,6 +68,8 @@ std::unique_ptr<LanguageModel> TinyModel(int64_t max_positions) {
   }
   model->mutable_weights().embedding.mul_(50);
   model->mutable_weights().head.dense.mul_(50);
+  // A score of 0, below that of the likeliest token.
+  model->mutable_weights().head.dense.select(0, kTinyEnd).zero_();
   return model;
 }
 
