@@ -18,12 +18,14 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "common/count/parameters.h"
+#include "common/nn/greedy.h"
 #include "common/nn/llama.h"
 #include "common/nn/recompute.h"
 #include "common/nn/rotary.h"
@@ -239,6 +241,37 @@ TEST(LlamaTest, DecodingIsForward) {
       EXPECT_EQ(cache.position.item<int64_t>(), 10);
     }
   }
+}
+
+// One prompt at a time, by the whole forward run.
+TEST(WriteGreedilyTest, IsForwardsLikeliestToken) {
+  const at::NoGradGuard no_grad;
+  const Llama model(SmallLlama(), Init(3, at::kFloat));
+  const std::vector<std::vector<int32_t>> prompts = {
+      {1, 2, 3}, {4}, {5, 6, 7}, {8, 0}, {2, 2, 2}};
+  constexpr int64_t kMaxTokens = 6;
+  std::vector<std::vector<int32_t>> expected;
+  for (std::vector<int32_t> tokens : prompts) {
+    const size_t length = tokens.size();
+    for (int64_t t = 0; t < kMaxTokens; ++t) {
+      const at::Tensor logits =
+          model.Forward(at::tensor(tokens, at::kLong).unsqueeze(0))[0][-1];
+      tokens.push_back(logits.argmax().item<int32_t>());
+    }
+    expected.emplace_back(tokens.begin() + length, tokens.end());
+  }
+  EXPECT_EQ(WriteGreedily(model, prompts, /*end=*/-1, kMaxTokens, at::kCPU),
+            expected);
+  // Up to the third token of the first text.
+  const int32_t end = expected[0][2];
+  for (std::vector<int32_t>& text : expected) {
+    text.erase(std::find(text.begin(), text.end(), end), text.end());
+  }
+  EXPECT_LT(expected[0].size(), 3);
+  EXPECT_EQ(WriteGreedily(model, prompts, end, kMaxTokens, at::kCPU), expected);
+  EXPECT_TRUE(WriteGreedily(model, {}, end, kMaxTokens, at::kCPU).empty());
+  EXPECT_THROW(WriteGreedily(model, {{1}, {}}, end, kMaxTokens, at::kCPU),
+               c10::Error);
 }
 
 TEST(LlamaTest, RecomputingGivesTheSameGradients) {

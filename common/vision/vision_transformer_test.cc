@@ -1,12 +1,10 @@
 #include "common/vision/vision_transformer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mv.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
@@ -19,7 +17,7 @@
 
 #include "common/count/flops.h"
 #include "common/count/parameters.h"
-#include "common/tensor/generator.h"
+#include "common/nn/testing.h"
 #include "common/tensor/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -30,49 +28,24 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 
-at::TensorOptions Float64() { return at::TensorOptions().dtype(at::kDouble); }
-
-at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
-  return at::randn(shape, MakeGenerator(seed), Float64());
-}
-
-Initializer Init(uint64_t seed) {
-  return Initializer(MakeGenerator(seed, 1), Float64());
-}
-
-at::Tensor Get(const Module& module, const std::string& name) {
-  for (const auto& [key, parameter] : module.NamedParameters()) {
-    if (key == name) return parameter.detach();
-  }
-  ADD_FAILURE() << "no parameter " << name;
-  return {};
-}
-
 std::set<std::string> Names(const Module& module) {
   std::set<std::string> names;
   for (const auto& entry : module.NamedParameters()) names.insert(entry.first);
   return names;
 }
 
-// Larger than what weights start with, so that softmax is far from uniform.
-void Randomise(const Module& module, uint64_t seed) {
-  at::NoGradGuard no_grad;
-  for (const auto& [name, parameter] : module.NamedParameters()) {
-    at::Tensor(parameter).copy_(0.4 * Random(parameter.sizes(), seed++));
-  }
-}
-
 at::Tensor MapLinear(const Module& m, const std::string& name,
                      const at::Tensor& x) {
-  return x.matmul(Get(m, name + ".weight").t()) + Get(m, name + ".bias");
+  return x.matmul(ParameterOf(m, name + ".weight").t()) +
+         ParameterOf(m, name + ".bias");
 }
 
 at::Tensor MapNorm(const Module& m, const std::string& name,
                    const at::Tensor& x, double eps) {
   const at::Tensor centred = x - x.mean(-1, true);
   return centred / ((centred * centred).mean(-1, true) + eps).sqrt() *
-             Get(m, name + ".weight") +
-         Get(m, name + ".bias");
+             ParameterOf(m, name + ".weight") +
+         ParameterOf(m, name + ".bias");
 }
 
 // Softmax attention by its definition, token by token and head by head. q: [n,
@@ -84,14 +57,14 @@ at::Tensor Attend(
     const std::function<bool(int64_t head, int64_t i, int64_t j)>& seen,
     const std::function<double(int64_t head, int64_t i, int64_t j)>& bias) {
   const int64_t width = q.size(1) / heads;
-  at::Tensor out = at::zeros(q.sizes(), Float64());
+  at::Tensor out = at::zeros(q.sizes(), at::kDouble);
   for (int64_t h = 0; h < heads; ++h) {
     const auto head = [&](const at::Tensor& x, int64_t i) {
       return x[i].narrow(0, h * width, width);
     };
     for (int64_t i = 0; i < q.size(0); ++i) {
       double total = 0;
-      at::Tensor sum = at::zeros({width}, Float64());
+      at::Tensor sum = at::zeros({width}, at::kDouble);
       for (int64_t j = 0; j < k.size(0); ++j) {
         if (!seen(h, i, j)) continue;
         const double weight =
@@ -128,11 +101,12 @@ struct OneBlock {
     site.num_heads = heads;
     site.side = side;
     site.prefix = backbone == VisionBackbone::kDeit ? 1 : 0;
-    block = std::make_unique<VisionBlock>(config, site, Init(1), nullptr);
+    block = std::make_unique<VisionBlock>(config, site, DoubleInitializer(1),
+                                          nullptr);
     Randomise(*block, 10);
-    Get(*block, "mlp.fc2.weight").zero_();
-    Get(*block, "mlp.fc2.bias").zero_();
-    x = Random({2, site.num_tokens(), dim}, 5);
+    ParameterOf(*block, "mlp.fc2.weight").detach().zero_();
+    ParameterOf(*block, "mlp.fc2.bias").detach().zero_();
+    x = RandomNormal({2, site.num_tokens(), dim}, 5);
     normed = MapNorm(
         *block, "norm1", x,
         backbone == VisionBackbone::kDeit || backbone == VisionBackbone::kPvt
@@ -174,7 +148,8 @@ TEST(VisionBlockTest, PvtShrinksKeysAndValues) {
   const OneBlock one(VisionBackbone::kPvt, dim, 3, side, reduction, 0);
   std::vector<at::Tensor> attended;
   for (int64_t b = 0; b < 2; ++b) {
-    const at::Tensor weight = Get(*one.block, "attn.sr.weight").flatten(1);
+    const at::Tensor weight =
+        ParameterOf(*one.block, "attn.sr.weight").flatten(1);
     std::vector<at::Tensor> cells;
     for (int64_t i = 0; i < side; i += reduction) {
       for (int64_t j = 0; j < side; j += reduction) {
@@ -185,7 +160,7 @@ TEST(VisionBlockTest, PvtShrinksKeysAndValues) {
                                     .narrow(1, i, 2)
                                     .narrow(2, j, 2);
         cells.push_back(at::mv(weight, cell.reshape({-1})) +
-                        Get(*one.block, "attn.sr.bias"));
+                        ParameterOf(*one.block, "attn.sr.bias"));
       }
     }
     const at::Tensor source =
@@ -207,7 +182,7 @@ TEST(VisionBlockTest, SwinAttendsInShiftedWindows) {
       return row < shift ? -1 : (row - shift) / window;
     };
     const at::Tensor table =
-        Get(*one.block, "attn.relative_position_bias_table");
+        ParameterOf(*one.block, "attn.relative_position_bias_table");
     ASSERT_EQ(table.sizes(), at::IntArrayRef({25, 2}));
     std::vector<at::Tensor> attended;
     for (int64_t b = 0; b < 2; ++b) {
@@ -230,7 +205,8 @@ TEST(VisionBlockTest, SwinAttendsInShiftedWindows) {
 
 TEST(VisionBlockTest, SwinsWindowIsAtMostTheMapAndThenDoesNotShift) {
   const OneBlock one(VisionBackbone::kSwin, 4, 2, 3, 7, /*number=*/1);
-  EXPECT_EQ(Get(*one.block, "attn.relative_position_bias_table").size(0), 25);
+  EXPECT_EQ(
+      ParameterOf(*one.block, "attn.relative_position_bias_table").size(0), 25);
   EXPECT_EQ(one.block->NamedBuffers().size(), 1);  // no mask
 }
 
@@ -255,10 +231,10 @@ TEST(VisionBlockTest, CswinAttendsInStripes) {
       const int64_t head = c / (dim / heads);
       const std::string name = c < dim / 2 ? "attn.get_v0" : "attn.get_v1";
       const at::Tensor kernel =
-          Get(*one.block, name + ".weight")[c % (dim / 2)][0];
+          ParameterOf(*one.block, name + ".weight")[c % (dim / 2)][0];
       for (int64_t i = 0; i < side * side; ++i) {
-        double sum =
-            Get(*one.block, name + ".bias")[c % (dim / 2)].item<double>();
+        double sum = ParameterOf(*one.block, name + ".bias")[c % (dim / 2)]
+                         .item<double>();
         for (int64_t j = 0; j < side * side; ++j) {
           const int64_t down = j / side - i / side, right = j % side - i % side;
           if (std::abs(down) > 1 || std::abs(right) > 1) continue;
@@ -275,12 +251,12 @@ TEST(VisionBlockTest, CswinAttendsInStripes) {
 }
 
 TEST(PartitionMapTest, WindowsRowByRowAndBack) {
-  const at::Tensor x = at::arange(16, Float64()).view({1, 16, 1});
+  const at::Tensor x = at::arange(16, at::kDouble).view({1, 16, 1});
   EXPECT_THAT(PartitionMap(x, 4, 2, 4).flatten(1),
               IsIdenticalTo(x.view({2, 8})));
   const at::Tensor upright = PartitionMap(x, 4, 4, 2).flatten(1);
   EXPECT_EQ(upright[1][3].item<double>(), 7);  // second row, fourth column
-  const at::Tensor y = Random({3, 36, 2}, 1);
+  const at::Tensor y = RandomNormal({3, 36, 2}, 1);
   EXPECT_THAT(RestoreMap(PartitionMap(y, 6, 2, 3), 6, 2, 3), IsIdenticalTo(y));
   EXPECT_THROW(PartitionMap(y, 6, 4, 3), c10::Error);
   EXPECT_THROW(PartitionMap(y, 5, 1, 1), c10::Error);
@@ -296,30 +272,31 @@ TEST(VisionTransformerTest, SwinMergesFourNeighboursColumnByColumn) {
   config.num_heads = {1, 1};
   config.mlp_ratios = {1, 1};
   config.windows = {2, 1};
-  const VisionTransformer model(config, Init(1));
+  const VisionTransformer model(config, DoubleInitializer(1));
   Randomise(model, 3);
   for (const char* stage : {"0", "1"}) {
     for (const char* part : {"attn.proj", "mlp.fc2"}) {
       const std::string name =
           std::string("layers.") + stage + ".blocks.0." + part;
-      Get(model, name + ".weight").zero_();
-      Get(model, name + ".bias").zero_();
+      ParameterOf(model, name + ".weight").detach().zero_();
+      ParameterOf(model, name + ".bias").detach().zero_();
     }
   }
-  const at::Tensor image = Random({1, 3, 8, 8}, 9);
+  const at::Tensor image = RandomNormal({1, 3, 8, 8}, 9);
   std::vector<at::Tensor> patches;
   for (const auto& [row, column] : std::vector<std::pair<int64_t, int64_t>>{
            {0, 0}, {1, 0}, {0, 1}, {1, 1}}) {
     const at::Tensor patch =
         image[0].narrow(1, 4 * row, 4).narrow(2, 4 * column, 4).reshape({-1});
-    patches.push_back(MapNorm(
-        model, "patch_embed.norm",
-        at::mv(Get(model, "patch_embed.proj.weight").flatten(1), patch) +
-            Get(model, "patch_embed.proj.bias"),
-        1e-5));
+    patches.push_back(
+        MapNorm(model, "patch_embed.norm",
+                at::mv(ParameterOf(model, "patch_embed.proj.weight").flatten(1),
+                       patch) +
+                    ParameterOf(model, "patch_embed.proj.bias"),
+                1e-5));
   }
   const at::Tensor merged = at::mv(
-      Get(model, "layers.0.downsample.reduction.weight"),
+      ParameterOf(model, "layers.0.downsample.reduction.weight"),
       MapNorm(model, "layers.0.downsample.norm", at::cat(patches), 1e-5));
   EXPECT_THAT(model.Features(image)[0].detach(),
               IsCloseTo(MapNorm(model, "norm", merged, 1e-5), 1e-10, 1e-10));
@@ -475,8 +452,8 @@ TEST(VisionTransformerTest, ImagesOfABatchDoNotMixAndGradientsFlow) {
   for (const VisionBackbone backbone :
        {VisionBackbone::kDeit, VisionBackbone::kPvt, VisionBackbone::kSwin,
         VisionBackbone::kCswin}) {
-    const VisionTransformer model(Small(backbone), Init(4));
-    const at::Tensor images = Random({3, 3, 32, 32}, 2);
+    const VisionTransformer model(Small(backbone), DoubleInitializer(4));
+    const at::Tensor images = RandomNormal({3, 3, 32, 32}, 2);
     const at::Tensor all = model.Forward(images);
     ASSERT_EQ(all.sizes(), at::IntArrayRef({3, 5}));
     EXPECT_THAT(model.Forward(images.narrow(0, 1, 1)).detach(),

@@ -33,6 +33,7 @@
 #include "common/count/flops.h"
 #include "common/count/parameters.h"
 #include "common/nn/attention.h"
+#include "common/nn/testing.h"
 #include "common/tensor/generator.h"
 #include "common/tensor/testing.h"
 #include "papers/agent_attention/agent_sd.h"
@@ -42,39 +43,6 @@ namespace repro::agent_attention {
 namespace {
 
 using ::testing::HasSubstr;
-
-at::TensorOptions Float64() { return at::TensorOptions().dtype(at::kDouble); }
-
-at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
-  return at::randn(shape, MakeGenerator(seed), Float64());
-}
-
-Initializer Init(uint64_t seed) {
-  return Initializer(MakeGenerator(seed, 1), Float64());
-}
-
-at::Tensor Get(const Module& module, const std::string& name) {
-  for (const auto& [key, parameter] : module.NamedParameters()) {
-    if (key == name) return parameter.detach();
-  }
-  ADD_FAILURE() << "no parameter " << name;
-  return {};
-}
-
-bool Has(const Module& module, const std::string& name) {
-  for (const auto& entry : module.NamedParameters()) {
-    if (entry.first == name) return true;
-  }
-  return false;
-}
-
-// Larger than what weights start with, so that softmax is far from uniform.
-void Randomise(const Module& module, uint64_t seed) {
-  at::NoGradGuard no_grad;
-  for (const auto& [name, parameter] : module.NamedParameters()) {
-    at::Tensor(parameter).copy_(0.5 * Random(parameter.sizes(), seed++));
-  }
-}
 
 double At(const at::Tensor& x, int64_t i, int64_t j) {
   return x[i][j].item<double>();
@@ -90,7 +58,7 @@ std::vector<double> Softmax(std::vector<double> logits) {
 // softmax(scale a b^T + bias) of one head by loops: a [n, d], b [m, d].
 at::Tensor WeightsByLoops(const at::Tensor& a, const at::Tensor& b,
                           double scale, const at::Tensor& bias) {
-  at::Tensor out = at::zeros({a.size(0), b.size(0)}, Float64());
+  at::Tensor out = at::zeros({a.size(0), b.size(0)}, at::kDouble);
   for (int64_t i = 0; i < a.size(0); ++i) {
     std::vector<double> logits;
     for (int64_t j = 0; j < b.size(0); ++j) {
@@ -107,16 +75,19 @@ at::Tensor WeightsByLoops(const at::Tensor& a, const at::Tensor& b,
 // The map from values to outputs, by giving the values the identity.
 at::Tensor Composite(const at::Tensor& q, const at::Tensor& k,
                      const at::Tensor& agents, double scale) {
-  return AgentAttend(q, k, at::eye(k.size(0), Float64()), agents, {}, {}, scale,
-                     scale);
+  return AgentAttend(q, k, at::eye(k.size(0), at::kDouble), agents, {}, {},
+                     scale, scale);
 }
 
 // ------------------------------------------------------------- two softmaxes
 
 TEST(AgentAttendTest, IsItsDefinition) {
-  const at::Tensor q = Random({2, 7, 3}, 1), k = Random({2, 5, 3}, 2),
-                   v = Random({2, 5, 4}, 3), a = Random({2, 4, 3}, 4),
-                   b1 = Random({2, 4, 5}, 5), b2 = Random({2, 7, 4}, 6);
+  const at::Tensor q = RandomNormal({2, 7, 3}, 1),
+                   k = RandomNormal({2, 5, 3}, 2),
+                   v = RandomNormal({2, 5, 4}, 3),
+                   a = RandomNormal({2, 4, 3}, 4),
+                   b1 = RandomNormal({2, 4, 5}, 5),
+                   b2 = RandomNormal({2, 7, 4}, 6);
   const at::Tensor out = AgentAttend(q, k, v, a, b1, b2, 0.7, 1.3);
   for (int64_t h = 0; h < 2; ++h) {
     const at::Tensor expected =
@@ -128,34 +99,35 @@ TEST(AgentAttendTest, IsItsDefinition) {
 
 TEST(AgentAttendTest, CompositeIsStochasticAndOfLowRank) {
   const at::Tensor w =
-      Composite(Random({12, 6}, 1), Random({12, 6}, 2), Random({4, 6}, 3), 1.5);
+      Composite(RandomNormal({12, 6}, 1), RandomNormal({12, 6}, 2),
+                RandomNormal({4, 6}, 3), 1.5);
   EXPECT_GE(w.min().item<double>(), 0);
-  EXPECT_THAT(w.sum(1), IsCloseTo(at::ones({12}, Float64()), 1e-12, 0));
+  EXPECT_THAT(w.sum(1), IsCloseTo(at::ones({12}, at::kDouble), 1e-12, 0));
   const at::Tensor singular = at::linalg_svdvals(w);
   EXPECT_GT(singular[3].item<double>(), 1e-6);
   EXPECT_LT(singular[4].item<double>(), 1e-14);
 }
 
 TEST(AgentAttendTest, Limits) {
-  const at::Tensor q = Random({6, 4}, 1), k = Random({6, 4}, 2),
-                   v = Random({6, 3}, 3), a = Random({2, 4}, 4);
+  const at::Tensor q = RandomNormal({6, 4}, 1), k = RandomNormal({6, 4}, 2),
+                   v = RandomNormal({6, 3}, 3), a = RandomNormal({2, 4}, 4);
   // Constant values; keys that say nothing; a single agent.
   EXPECT_THAT(
-      AgentAttend(q, k, at::full({6, 3}, 2.5, Float64()), a, {}, {}, 1, 1),
-      IsCloseTo(at::full({6, 3}, 2.5, Float64()), 1e-12, 0));
+      AgentAttend(q, k, at::full({6, 3}, 2.5, at::kDouble), a, {}, {}, 1, 1),
+      IsCloseTo(at::full({6, 3}, 2.5, at::kDouble), 1e-12, 0));
   EXPECT_THAT(AgentAttend(q, at::zeros_like(k), v, a, {}, {}, 1, 1),
               IsCloseTo(v.mean(0, true).expand({6, 3}), 1e-12, 1e-12));
   const at::Tensor one = AgentAttend(q, k, v, a.narrow(0, 0, 1), {}, {}, 1, 1);
   EXPECT_THAT(one, IsCloseTo(one.narrow(0, 0, 1).expand({6, 3}), 1e-12, 1e-12));
   // Every token its own agent, orthonormal and sharp: the identity.
-  const at::Tensor u = std::get<0>(at::linalg_qr(Random({6, 6}, 5)));
+  const at::Tensor u = std::get<0>(at::linalg_qr(RandomNormal({6, 6}, 5)));
   EXPECT_THAT(AgentAttend(u, u, v, u, {}, {}, 100, 100),
               IsCloseTo(v, 1e-12, 1e-12));
 }
 
 TEST(AgentAttendTest, OrderOfKeysDoesNotMatter) {
-  const at::Tensor q = Random({5, 4}, 1), k = Random({7, 4}, 2),
-                   v = Random({7, 3}, 3), a = Random({2, 4}, 4);
+  const at::Tensor q = RandomNormal({5, 4}, 1), k = RandomNormal({7, 4}, 2),
+                   v = RandomNormal({7, 3}, 3), a = RandomNormal({2, 4}, 4);
   const at::Tensor order = at::randperm(7, MakeGenerator(5), at::kLong);
   EXPECT_THAT(AgentAttend(q, k.index_select(0, order), v.index_select(0, order),
                           a, {}, {}, 1, 1),
@@ -180,17 +152,18 @@ TEST(AgentAttendTest, Gradients) {
       [](const std::vector<at::Tensor>& x) {
         return AgentAttend(x[0], x[1], x[2], x[3], x[4], x[5], 0.8, 1.2);
       },
-      {Random({4, 3}, 1), Random({5, 3}, 2), Random({5, 2}, 3),
-       Random({2, 3}, 4), Random({2, 5}, 5), Random({4, 2}, 6)}));
+      {RandomNormal({4, 3}, 1), RandomNormal({5, 3}, 2),
+       RandomNormal({5, 2}, 3), RandomNormal({2, 3}, 4),
+       RandomNormal({2, 5}, 5), RandomNormal({4, 2}, 6)}));
 }
 
 TEST(AgentAttendTest, RefusesOtherShapes) {
-  const at::Tensor q = Random({4, 3}, 1), a = Random({2, 3}, 2);
-  EXPECT_THROW(AgentAttend(q, Random({4, 2}, 3), q, a, {}, {}, 1, 1),
+  const at::Tensor q = RandomNormal({4, 3}, 1), a = RandomNormal({2, 3}, 2);
+  EXPECT_THROW(AgentAttend(q, RandomNormal({4, 2}, 3), q, a, {}, {}, 1, 1),
                c10::Error);
-  EXPECT_THROW(AgentAttend(q, q, Random({5, 3}, 3), a, {}, {}, 1, 1),
+  EXPECT_THROW(AgentAttend(q, q, RandomNormal({5, 3}, 3), a, {}, {}, 1, 1),
                c10::Error);
-  EXPECT_THROW(AgentAttend(q, q, q, Random({2, 4}, 3), {}, {}, 1, 1),
+  EXPECT_THROW(AgentAttend(q, q, q, RandomNormal({2, 4}, 3), {}, {}, 1, 1),
                c10::Error);
   EXPECT_THROW(AgentAttend(q[0], q, q, a, {}, {}, 1, 1), c10::Error);
 }
@@ -198,14 +171,14 @@ TEST(AgentAttendTest, RefusesOtherShapes) {
 // -------------------------------------------------------------------- agents
 
 TEST(PoolAgentsTest, MeansOfParts) {
-  const at::Tensor x = Random({1, 14 * 14, 2}, 1);
+  const at::Tensor x = RandomNormal({1, 14 * 14, 2}, 1);
   const at::Tensor map = x[0].view({14, 14, 2});
   const at::Tensor halves = PoolAgents(x, 14, 7)[0];
   EXPECT_THAT(halves[1 * 7 + 3],
               IsCloseTo(map.slice(0, 2, 4).slice(1, 6, 8).flatten(0, 1).mean(0),
                         1e-12, 1e-12));
   // 56 rows in 3 parts: [0, 19), [18, 38), [37, 56).
-  const at::Tensor y = Random({2, 56 * 56, 3}, 2);
+  const at::Tensor y = RandomNormal({2, 56 * 56, 3}, 2);
   const at::Tensor thirds = PoolAgents(y, 56, 3);
   ASSERT_EQ(thirds.sizes(), at::IntArrayRef({2, 9, 3}));
   const at::Tensor tall = y[1].view({56, 56, 3});
@@ -254,14 +227,16 @@ TEST(AgentAttentionTest, BiasesAreLaidOutAsDefined) {
     AgentOptions options;
     options.num_agents = 4;
     const AgentAttention attention(Site(VisionBackbone::kDeit, 6, 2, side),
-                                   options, Init(1));
+                                   options, DoubleInitializer(1));
     Randomise(attention, 3);
     const at::Tensor b1 = attention.AggregationBias().detach();
     const at::Tensor b2 = attention.BroadcastBias().detach();
     const int64_t n = side * side;
     ASSERT_EQ(b1.sizes(), at::IntArrayRef({1, 2, 4, 1 + n}));
     ASSERT_EQ(b2.sizes(), at::IntArrayRef({1, 2, 1 + n, 4}));
-    const auto get = [&](const char* name) { return Get(attention, name); };
+    const auto get = [&](const char* name) {
+      return ParameterOf(attention, name);
+    };
     for (int64_t h = 0; h < 2; ++h) {
       for (int64_t a = 0; a < 4; ++a) {
         EXPECT_EQ(At(b1[0][h], a, 0), At(get("ac_bias")[0][h], a, 0));
@@ -289,15 +264,15 @@ TEST(AgentAttentionTest, ConstantBiasGridsStayConstant) {
   AgentOptions options;
   options.num_agents = 9;
   const AgentAttention attention(Site(VisionBackbone::kSwin, 4, 2, 11), options,
-                                 Init(1));
+                                 DoubleInitializer(1));
   at::NoGradGuard no_grad;
   for (const auto& [name, parameter] : attention.NamedParameters()) {
     at::Tensor(parameter).fill_(name == "an_bias" ? 0.75 : 0);
   }
   EXPECT_THAT(attention.AggregationBias(),
-              IsCloseTo(at::full({1, 2, 9, 121}, 0.75, Float64()), 1e-12, 0));
+              IsCloseTo(at::full({1, 2, 9, 121}, 0.75, at::kDouble), 1e-12, 0));
   EXPECT_THAT(attention.BroadcastBias(),
-              IsIdenticalTo(at::zeros({1, 2, 121, 9}, Float64())));
+              IsIdenticalTo(at::zeros({1, 2, 121, 9}, at::kDouble)));
 }
 
 // The whole layer from its parameters, head by head, with the convolution by
@@ -312,14 +287,14 @@ TEST(AgentAttentionTest, IsItsDefinition) {
     options.broadcast_exponent = 0.3;
     options.shortcut = 0.2;
     const AttentionSite site = Site(backbone, dim, heads, side);
-    const AgentAttention attention(site, options, Init(1));
+    const AgentAttention attention(site, options, DoubleInitializer(1));
     Randomise(attention, 30);
-    const at::Tensor x = Random({2, site.num_tokens(), dim}, 7);
+    const at::Tensor x = RandomNormal({2, site.num_tokens(), dim}, 7);
     std::vector<at::Tensor> expected;
     for (int64_t b = 0; b < 2; ++b) {
       const auto linear = [&](const std::string& name, const at::Tensor& in) {
-        return in.matmul(Get(attention, name + ".weight").t()) +
-               Get(attention, name + ".bias");
+        return in.matmul(ParameterOf(attention, name + ".weight").t()) +
+               ParameterOf(attention, name + ".bias");
       };
       const bool pvt = backbone == VisionBackbone::kPvt;
       const at::Tensor qkv =
@@ -355,10 +330,10 @@ TEST(AgentAttentionTest, IsItsDefinition) {
       at::Tensor out = at::cat(outputs, 1) + 0.2 * v;
       const std::string conv =
           backbone == VisionBackbone::kCswin ? "get_v" : "dwc";
-      const at::Tensor kernel = Get(attention, conv + ".weight");
+      const at::Tensor kernel = ParameterOf(attention, conv + ".weight");
       for (int64_t i = 0; i < side * side; ++i) {
         for (int64_t c = 0; c < dim; ++c) {
-          double sum = Get(attention, conv + ".bias")[c].item<double>();
+          double sum = ParameterOf(attention, conv + ".bias")[c].item<double>();
           for (int64_t j = 0; j < side * side; ++j) {
             const int64_t down = j / side - i / side;
             const int64_t right = j % side - i % side;
@@ -388,8 +363,8 @@ TEST(AgentAttentionTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(make(48, 7), c10::Error);
   EXPECT_THROW(make(0, 7), c10::Error);
   const AgentAttention attention(Site(VisionBackbone::kSwin, 4, 2, 7),
-                                 AgentOptions(), Init(1));
-  const at::Tensor wrong = Random({1, 48, 4}, 1);
+                                 AgentOptions(), DoubleInitializer(1));
+  const at::Tensor wrong = RandomNormal({1, 48, 4}, 1);
   EXPECT_THROW(attention.Forward(wrong, wrong), c10::Error);
 }
 
@@ -485,19 +460,20 @@ TEST(AgentModelTest, AgentsStandWhereTheConfigurationsPutThem) {
   const auto model = [](const char* name) {
     return MakeAgentModel(*AgentModelConfig::Named(name), Initializer::Meta());
   };
-  EXPECT_TRUE(Has(*model("deit_b"), "blocks.3.attn.an_bias"));
-  EXPECT_FALSE(Has(*model("deit_b"), "blocks.4.attn.an_bias"));
-  EXPECT_TRUE(Has(*model("pvt_t"), "block4.1.attn.ac_bias") == false &&
-              Has(*model("pvt_t"), "block4.1.attn.dwc.weight"));
+  EXPECT_TRUE(HasParameter(*model("deit_b"), "blocks.3.attn.an_bias"));
+  EXPECT_FALSE(HasParameter(*model("deit_b"), "blocks.4.attn.an_bias"));
+  EXPECT_TRUE(HasParameter(*model("pvt_t"), "block4.1.attn.ac_bias") == false &&
+              HasParameter(*model("pvt_t"), "block4.1.attn.dwc.weight"));
   const auto swin = model("swin_b_384");
-  EXPECT_EQ(Get(*swin, "layers.2.blocks.1.attn.ah_bias").size(3), 24);
-  EXPECT_FALSE(Has(*swin, "layers.2.blocks.2.attn.ah_bias"));
+  EXPECT_EQ(ParameterOf(*swin, "layers.2.blocks.1.attn.ah_bias").size(3), 24);
+  EXPECT_FALSE(HasParameter(*swin, "layers.2.blocks.2.attn.ah_bias"));
   EXPECT_EQ(
-      Get(*swin, "layers.2.blocks.2.attn.relative_position_bias_table").size(0),
+      ParameterOf(*swin, "layers.2.blocks.2.attn.relative_position_bias_table")
+          .size(0),
       23 * 23);
   const auto cswin = model("cswin_b");
-  EXPECT_TRUE(Has(*cswin, "stage2.5.attn.get_v.weight"));
-  EXPECT_TRUE(Has(*cswin, "stage3.0.attn.get_v1.weight"));
+  EXPECT_TRUE(HasParameter(*cswin, "stage2.5.attn.get_v.weight"));
+  EXPECT_TRUE(HasParameter(*cswin, "stage3.0.attn.get_v1.weight"));
   EXPECT_THAT(std::string(AgentModelConfig::Named("swin").status().message()),
               HasSubstr("swin_s_288"));
   AgentModelConfig broken = *AgentModelConfig::Named("swin_t");
@@ -517,8 +493,8 @@ TEST(AgentModelTest, RunsForwardAndBackward) {
   config.vision.windows = {4, 4};
   config.num_agents = {9, 4};
   config.agent_blocks = {2, 1};
-  const auto model = MakeAgentModel(config, Init(1));
-  const at::Tensor images = Random({3, 3, 32, 32}, 2);
+  const auto model = MakeAgentModel(config, DoubleInitializer(1));
+  const at::Tensor images = RandomNormal({3, 3, 32, 32}, 2);
   const at::Tensor all = model->Forward(images);
   EXPECT_THAT(model->Forward(images.narrow(0, 2, 1)).detach(),
               IsCloseTo(all.narrow(0, 2, 1).detach(), 1e-10, 1e-12));
@@ -572,20 +548,21 @@ TEST(MergePlacesTest, OneTokenOfEachCell) {
 // destination 4.
 TEST(TokenMergeTest, WorkedExample) {
   const at::Tensor hidden =
-      at::tensor({1., 0., 2., 0., 0.1, 1., 0.5, 1., 0., 3.}, Float64())
+      at::tensor({1., 0., 2., 0., 0.1, 1., 0.5, 1., 0., 3.}, at::kDouble)
           .view({1, 5, 2});
   const TokenMerge merge(hidden, Places(5, {0, 4}), 2);
   const at::Tensor x =
-      at::tensor({10., 20., 30., 40., 50.}, Float64()).view({1, 5, 1});
+      at::tensor({10., 20., 30., 40., 50.}, at::kDouble).view({1, 5, 1});
   const at::Tensor merged = merge.Merge(x);
   // Token 3 is left; (10 + 20) / 2 and (50 + 30) / 2.
   EXPECT_THAT(merged.flatten(),
-              IsCloseTo(at::tensor({40., 15., 40.}, Float64()), 1e-12, 0));
+              IsCloseTo(at::tensor({40., 15., 40.}, at::kDouble), 1e-12, 0));
   EXPECT_THAT(merge.Merge(x, 3).flatten(),
-              IsCloseTo(at::tensor({15., 40.}, Float64()), 1e-12, 0));
-  EXPECT_THAT(merge.Unmerge(at::tensor({1., 2., 3.}, Float64()).view({1, 3, 1}))
-                  .flatten(),
-              IsCloseTo(at::tensor({2., 2., 3., 1., 3.}, Float64()), 0, 0));
+              IsCloseTo(at::tensor({15., 40.}, at::kDouble), 1e-12, 0));
+  EXPECT_THAT(
+      merge.Unmerge(at::tensor({1., 2., 3.}, at::kDouble).view({1, 3, 1}))
+          .flatten(),
+      IsCloseTo(at::tensor({2., 2., 3., 1., 3.}, at::kDouble), 0, 0));
   EXPECT_THROW(TokenMerge(hidden, Places(5, {0, 4}), 4), c10::Error);
   EXPECT_THROW(TokenMerge(hidden, Places(6, {0, 4}), 1), c10::Error);
   EXPECT_THROW(TokenMerge(hidden, MergePlaces(), 1), c10::Error);
@@ -594,21 +571,21 @@ TEST(TokenMergeTest, WorkedExample) {
 }
 
 TEST(TokenMergeTest, TokensThatAreLeftKeepTheirPlaces) {
-  const at::Tensor hidden = Random({2, 36, 4}, 1);
+  const at::Tensor hidden = RandomNormal({2, 36, 4}, 1);
   const MergePlaces places =
       MergePlaces::Draw(6, 6, 3, MakeGenerator(2), at::Device(at::kCPU));
   const TokenMerge none(hidden, places, 0);
   EXPECT_THAT(none.Unmerge(none.Merge(hidden)), IsIdenticalTo(hidden));
   // A function that is constant over what is merged survives.
   const TokenMerge all(hidden, places, 32);
-  const at::Tensor constant = at::full({2, 36, 3}, 1.5, Float64());
+  const at::Tensor constant = at::full({2, 36, 3}, 1.5, at::kDouble);
   EXPECT_THAT(all.Unmerge(all.Merge(constant)), IsCloseTo(constant, 1e-12, 0));
   // Sums: a destination's mean times how many it stands for.
   const at::Tensor count =
-      all.Unmerge(at::arange(4, Float64()).view({1, 4, 1}).expand({2, 4, 1}));
+      all.Unmerge(at::arange(4, at::kDouble).view({1, 4, 1}).expand({2, 4, 1}));
   for (int64_t b = 0; b < 2; ++b) {
     const at::Tensor means = all.Merge(hidden)[b];
-    at::Tensor total = at::zeros({4}, Float64());
+    at::Tensor total = at::zeros({4}, at::kDouble);
     for (int64_t d = 0; d < 4; ++d) {
       const double members =
           (count[b] == static_cast<double>(d)).sum().item<double>();
@@ -625,14 +602,15 @@ at::Tensor Normed(const at::Tensor& x) {
 
 TEST(SdAttentionBlockTest, PlainMergedAndThroughAgents) {
   const int64_t dim = 6, heads = 2, width = 3;
-  const SdAttentionBlock block(dim, heads, Init(3));
-  EXPECT_TRUE(Has(block, "attn1.to_out.0.bias"));
-  EXPECT_FALSE(Has(block, "attn1.to_q.bias"));
-  const at::Tensor x = Random({2, 64, dim}, 4);
+  const SdAttentionBlock block(dim, heads, DoubleInitializer(3));
+  EXPECT_TRUE(HasParameter(block, "attn1.to_out.0.bias"));
+  EXPECT_FALSE(HasParameter(block, "attn1.to_q.bias"));
+  const at::Tensor x = RandomNormal({2, 64, dim}, 4);
   const MergePlaces places =
       MergePlaces::Draw(8, 8, 4, MakeGenerator(5), at::Device(at::kCPU));
   const auto layer = [&](const char* name, const at::Tensor& in) {
-    return in.matmul(Get(block, std::string("attn1.") + name + ".weight").t());
+    return in.matmul(
+        ParameterOf(block, std::string("attn1.") + name + ".weight").t());
   };
   // Attention over `tokens`, through `agents` if there are any.
   const auto attend = [&](const at::Tensor& tokens, const at::Tensor& agents) {
@@ -661,7 +639,7 @@ TEST(SdAttentionBlockTest, PlainMergedAndThroughAgents) {
       images.push_back(at::cat(outputs, 1));
     }
     return layer("to_out.0", at::stack(images)) +
-           Get(block, "attn1.to_out.0.bias");
+           ParameterOf(block, "attn1.to_out.0.bias");
   };
   const at::Tensor y = Normed(x);
 
@@ -696,7 +674,7 @@ TEST(SdAttentionBlockTest, PlainMergedAndThroughAgents) {
   EXPECT_THROW(block.Forward(x, options), c10::Error);  // no places
   options.merge_ratio = 1;
   EXPECT_THROW(block.Forward(x, options, places), c10::Error);
-  EXPECT_THROW(SdAttentionBlock(7, 2, Init(1)), c10::Error);
+  EXPECT_THROW(SdAttentionBlock(7, 2, DoubleInitializer(1)), c10::Error);
 }
 
 // The README's settings on 64 x 64 tokens: 256 agents in the first steps at

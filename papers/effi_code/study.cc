@@ -2,9 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/argmax.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/encoder/objectives.h"
+#include "common/nn/greedy.h"
 #include "common/nn/initializer.h"
 #include "common/status/macros.h"
 #include "common/tensor/generator.h"
@@ -195,46 +194,15 @@ absl::Status TrainOn(const std::vector<EncodedExample>& examples,
 absl::StatusOr<std::vector<std::string>> WritePrograms(
     const Llama& model, const Tokenizer& tokenizer,
     const std::vector<std::string>& tasks, c10::Device device) {
-  // Prompts of one length make a batch, which then needs no padding.
-  std::map<size_t, std::vector<size_t>> by_length;
   std::vector<std::vector<int32_t>> prompts;
   for (const std::string& task : tasks) {
     REPRO_ASSIGN_OR_RETURN(prompts.emplace_back(),
                            tokenizer.Encode(Instruction(task)));
-    by_length[prompts.back().size()].push_back(prompts.size() - 1);
   }
-  std::vector<std::string> programs(tasks.size());
-  for (const auto& [length, rows] : by_length) {
-    const auto batch = static_cast<int64_t>(rows.size());
-    std::vector<int64_t> flat;
-    for (const size_t row : rows) {
-      flat.insert(flat.end(), prompts[row].begin(), prompts[row].end());
-    }
-    LlamaCache cache = model.MakeCache(
-        batch, static_cast<int64_t>(length) + kMaxProgramTokens);
-    at::Tensor next =
-        model
-            .Prefill(at::tensor(flat, at::kLong).view({batch, -1}).to(device),
-                     &cache)
-            .argmax(-1);
-    std::vector<std::vector<int32_t>> written(rows.size());
-    std::vector<bool> ended(rows.size(), false);
-    for (int64_t t = 0; t < kMaxProgramTokens; ++t) {
-      const at::Tensor tokens = next.to(at::kCPU).contiguous();
-      const int64_t* const ids = tokens.const_data_ptr<int64_t>();
-      for (size_t i = 0; i < rows.size(); ++i) {
-        if (ids[i] == kEnd) ended[i] = true;
-        if (!ended[i]) written[i].push_back(static_cast<int32_t>(ids[i]));
-      }
-      if (t + 1 == kMaxProgramTokens ||
-          std::find(ended.begin(), ended.end(), false) == ended.end()) {
-        break;
-      }
-      next = model.Step(next, &cache).argmax(-1);
-    }
-    for (size_t i = 0; i < rows.size(); ++i) {
-      REPRO_ASSIGN_OR_RETURN(programs[rows[i]], tokenizer.Decode(written[i]));
-    }
+  std::vector<std::string> programs;
+  for (const std::vector<int32_t>& written :
+       WriteGreedily(model, prompts, kEnd, kMaxProgramTokens, device)) {
+    REPRO_ASSIGN_OR_RETURN(programs.emplace_back(), tokenizer.Decode(written));
   }
   return programs;
 }

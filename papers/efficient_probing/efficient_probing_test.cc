@@ -5,7 +5,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
@@ -22,6 +21,7 @@
 #include "absl/status/status.h"
 #include "common/count/flops.h"
 #include "common/count/parameters.h"
+#include "common/nn/testing.h"
 #include "common/tensor/generator.h"
 #include "common/tensor/testing.h"
 #include "papers/efficient_probing/probes.h"
@@ -34,17 +34,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-at::TensorOptions Float64() { return at::TensorOptions().dtype(at::kDouble); }
-
-at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
-  return at::randn(shape, MakeGenerator(seed), Float64());
-}
-
-// In float64 throughout.
-Initializer Init(uint64_t seed) {
-  return Initializer(MakeGenerator(seed, 1), Float64());
-}
-
 void Set(const Module& module, const std::string& name,
          const at::Tensor& value) {
   at::NoGradGuard no_grad;
@@ -55,14 +44,6 @@ void Set(const Module& module, const std::string& name,
     }
   }
   FAIL() << "no parameter " << name;
-}
-
-at::Tensor Get(const Module& module, const std::string& name) {
-  for (const auto& [key, parameter] : module.NamedParameters()) {
-    if (key == name) return parameter.detach();
-  }
-  ADD_FAILURE() << "no parameter " << name;
-  return {};
 }
 
 double At(const at::Tensor& x, int64_t i) { return x[i].item<double>(); }
@@ -93,20 +74,20 @@ std::string ErrorOf(const std::function<void()>& call) {
 
 TEST(EfficientProbing, WorkedExample) {
   // u_1 = (sqrt 2 ln 3, 0) gives the first of two unit tokens the weight 3/4.
-  EfficientProbing ep(2, 2, Init(0));
+  EfficientProbing ep(2, 2, DoubleInitializer(0));
   Set(ep, "queries",
-      at::tensor({std::sqrt(2.0) * std::log(3.0), 0.0, 0.0, 0.0}, Float64())
+      at::tensor({std::sqrt(2.0) * std::log(3.0), 0.0, 0.0, 0.0}, at::kDouble)
           .view({2, 2}));
-  Set(ep, "v", at::tensor({1.0, 0.0, 0.0, 1.0}, Float64()).view({2, 2}));
+  Set(ep, "v", at::tensor({1.0, 0.0, 0.0, 1.0}, at::kDouble).view({2, 2}));
   const at::Tensor x =
-      at::tensor({1.0, 0.0, 0.0, 1.0}, Float64()).view({1, 2, 2});
+      at::tensor({1.0, 0.0, 0.0, 1.0}, at::kDouble).view({1, 2, 2});
   EXPECT_THAT(
       ep.Attention(x),
-      IsCloseTo(at::tensor({0.75, 0.25, 0.5, 0.5}, Float64()).view({1, 2, 2}),
+      IsCloseTo(at::tensor({0.75, 0.25, 0.5, 0.5}, at::kDouble).view({1, 2, 2}),
                 1e-12, 1e-12));
-  EXPECT_THAT(
-      ep.Forward(x),
-      IsCloseTo(at::tensor({0.75, 0.5}, Float64()).view({1, 2}), 1e-12, 1e-12));
+  EXPECT_THAT(ep.Forward(x),
+              IsCloseTo(at::tensor({0.75, 0.5}, at::kDouble).view({1, 2}),
+                        1e-12, 1e-12));
 }
 
 // The definition by loops.
@@ -115,7 +96,7 @@ at::Tensor EpByLoops(const EfficientProbing& ep, const at::Tensor& x) {
   const at::Tensor w = ep.value_weight().detach();
   const int64_t dim = x.size(2), queries = u.size(0);
   const int64_t width = ep.output_dim() / queries;
-  at::Tensor out = at::zeros({x.size(0), ep.output_dim()}, Float64());
+  at::Tensor out = at::zeros({x.size(0), ep.output_dim()}, at::kDouble);
   for (int64_t b = 0; b < x.size(0); ++b) {
     for (int64_t j = 0; j < queries; ++j) {
       std::vector<double> logits;
@@ -145,10 +126,11 @@ TEST(EfficientProbing, BothOrdersAreTheDefinition) {
   };
   for (const Size& size : {Size{6, 3, 6, 5}, Size{6, 2, 4, 1}, Size{5, 1, 3, 7},
                            Size{8, 8, 8, 2}}) {
-    EfficientProbing ep(size.dim, size.queries, Init(1), {size.output_dim});
+    EfficientProbing ep(size.dim, size.queries, DoubleInitializer(1),
+                        {size.output_dim});
     // Queries large enough that the weights are not flat.
-    Set(ep, "queries", 2 * Random({size.queries, size.dim}, 2));
-    const at::Tensor x = Random({3, size.tokens, size.dim}, 3);
+    Set(ep, "queries", 2 * RandomNormal({size.queries, size.dim}, 2));
+    const at::Tensor x = RandomNormal({3, size.tokens, size.dim}, 3);
     const at::Tensor expected = EpByLoops(ep, x);
     EXPECT_THAT(ep.Forward(x), IsCloseTo(expected, 1e-10, 1e-12));
     EXPECT_THAT(ep.ForwardAsCoded(x), IsCloseTo(expected, 1e-10, 1e-12));
@@ -156,11 +138,11 @@ TEST(EfficientProbing, BothOrdersAreTheDefinition) {
 }
 
 TEST(EfficientProbing, BothOrdersHaveTheSameGradients) {
-  EfficientProbing ep(12, 4, Init(4), {8});
-  Set(ep, "queries", Random({4, 12}, 5));
+  EfficientProbing ep(12, 4, DoubleInitializer(4), {8});
+  Set(ep, "queries", RandomNormal({4, 12}, 5));
   // Not contiguous, as patches behind [CLS] are.
-  const at::Tensor x = Random({3, 10, 12}, 6).narrow(1, 1, 9);
-  const at::Tensor upstream = Random({3, 8}, 7);
+  const at::Tensor x = RandomNormal({3, 10, 12}, 6).narrow(1, 1, 9);
+  const at::Tensor upstream = RandomNormal({3, 8}, 7);
   std::vector<at::Tensor> gradients;
   for (const bool coded : {false, true}) {
     const at::Tensor y = coded ? ep.ForwardAsCoded(x) : ep.Forward(x);
@@ -179,15 +161,15 @@ TEST(EfficientProbing, BothOrdersHaveTheSameGradients) {
 TEST(EfficientProbing, WithoutValuesPoolsBlocksOfTheTokens) {
   EfficientProbingOptions options;
   options.value_projection = false;
-  EfficientProbing bare(6, 3, Init(8), options);
-  EfficientProbing identity(6, 3, Init(8));
-  const at::Tensor queries = Random({3, 6}, 9);
+  EfficientProbing bare(6, 3, DoubleInitializer(8), options);
+  EfficientProbing identity(6, 3, DoubleInitializer(8));
+  const at::Tensor queries = RandomNormal({3, 6}, 9);
   Set(bare, "queries", queries);
   Set(identity, "queries", queries);
-  at::Tensor eye = at::zeros({6, 6}, Float64());
+  at::Tensor eye = at::zeros({6, 6}, at::kDouble);
   for (int64_t i = 0; i < 6; ++i) eye[i][i].fill_(1);
   Set(identity, "v", eye);
-  const at::Tensor x = Random({2, 6, 6}, 10).narrow(1, 1, 5);
+  const at::Tensor x = RandomNormal({2, 6, 6}, 10).narrow(1, 1, 5);
   EXPECT_THAT(bare.Forward(x), IsCloseTo(identity.Forward(x), 1e-12, 1e-12));
   EXPECT_THAT(bare.ForwardAsCoded(x),
               IsCloseTo(identity.Forward(x), 1e-12, 1e-12));
@@ -195,30 +177,31 @@ TEST(EfficientProbing, WithoutValuesPoolsBlocksOfTheTokens) {
 }
 
 TEST(EfficientProbing, ZeroQueriesAverageTheValues) {
-  EfficientProbing ep(6, 2, Init(11));
-  MeanToken mean(6, /*value_projection=*/true, Init(12));
-  Set(ep, "queries", at::zeros({2, 6}, Float64()));
-  Set(mean, "v.weight", Get(ep, "v"));
-  const at::Tensor x = Random({4, 9, 6}, 13);
+  EfficientProbing ep(6, 2, DoubleInitializer(11));
+  MeanToken mean(6, /*value_projection=*/true, DoubleInitializer(12));
+  Set(ep, "queries", at::zeros({2, 6}, at::kDouble));
+  Set(mean, "v.weight", ParameterOf(ep, "v"));
+  const at::Tensor x = RandomNormal({4, 9, 6}, 13);
   EXPECT_THAT(ep.Forward(x), IsCloseTo(mean.Forward(x), 1e-12, 1e-12));
 }
 
 TEST(EfficientProbing, IgnoresTheOrderOfTokens) {
-  EfficientProbing ep(6, 2, Init(14));
-  Set(ep, "queries", Random({2, 6}, 15));
-  const at::Tensor x = Random({2, 5, 6}, 16);
+  EfficientProbing ep(6, 2, DoubleInitializer(14));
+  Set(ep, "queries", RandomNormal({2, 6}, 15));
+  const at::Tensor x = RandomNormal({2, 5, 6}, 16);
   const at::Tensor order = at::tensor({3, 0, 4, 1, 2}, at::kLong);
   EXPECT_THAT(ep.Forward(x.index_select(1, order)),
               IsCloseTo(ep.Forward(x), 1e-12, 1e-12));
   EXPECT_THAT(ep.Attention(x).sum(-1),
-              IsCloseTo(at::ones({2, 2}, Float64()), 1e-12, 1e-12));
+              IsCloseTo(at::ones({2, 2}, at::kDouble), 1e-12, 1e-12));
 }
 
 TEST(EfficientProbing, ABlockBelongsToItsQuery) {
-  EfficientProbing ep(6, 3, Init(17)), moved(6, 3, Init(17));
-  const at::Tensor queries = Random({3, 6}, 18);
+  EfficientProbing ep(6, 3, DoubleInitializer(17)),
+      moved(6, 3, DoubleInitializer(17));
+  const at::Tensor queries = RandomNormal({3, 6}, 18);
   const at::Tensor order = at::tensor({2, 0, 1}, at::kLong);
-  const at::Tensor x = Random({2, 5, 6}, 19);
+  const at::Tensor x = RandomNormal({2, 5, 6}, 19);
   const auto blocks = [](const at::Tensor& y) { return y.view({-1, 3, 2}); };
   Set(ep, "queries", queries);
   Set(moved, "queries", queries.index_select(0, order));
@@ -227,7 +210,8 @@ TEST(EfficientProbing, ABlockBelongsToItsQuery) {
   EXPECT_GT((blocks(moved.Forward(x)) - expected).abs().max().item<double>(),
             1e-3);
   Set(moved, "v",
-      Get(ep, "v").view({3, 2, 6}).index_select(0, order).reshape({6, 6}));
+      ParameterOf(ep, "v").view({3, 2, 6}).index_select(0, order).reshape(
+          {6, 6}));
   EXPECT_THAT(blocks(moved.Forward(x)), IsCloseTo(expected, 1e-12, 1e-12));
 }
 
@@ -235,11 +219,12 @@ TEST(EfficientProbing, HoldsAllThatTheKeysOfCrossAttentionCanDo) {
   // Head j's logit d^{-1/2} q_j^T W_Kj x is D^{-1/2} u_j^T x for
   // u_j = sqrt(D / d) W_Kj^T q_j.
   constexpr int64_t kDim = 12, kHeads = 3, kWidth = 4;
-  CrossAttention mhca(kDim, kHeads, Init(20));
-  EfficientProbing ep(kDim, kHeads, Init(21));
-  Set(mhca, "query", Random({1, kDim}, 22));
-  const at::Tensor keys = Get(mhca, "k.weight"), query = Get(mhca, "query")[0];
-  at::Tensor queries = at::zeros({kHeads, kDim}, Float64());
+  CrossAttention mhca(kDim, kHeads, DoubleInitializer(20));
+  EfficientProbing ep(kDim, kHeads, DoubleInitializer(21));
+  Set(mhca, "query", RandomNormal({1, kDim}, 22));
+  const at::Tensor keys = ParameterOf(mhca, "k.weight"),
+                   query = ParameterOf(mhca, "query")[0];
+  at::Tensor queries = at::zeros({kHeads, kDim}, at::kDouble);
   for (int64_t j = 0; j < kHeads; ++j) {
     for (int64_t d = 0; d < kDim; ++d) {
       double sum = 0;
@@ -250,14 +235,14 @@ TEST(EfficientProbing, HoldsAllThatTheKeysOfCrossAttentionCanDo) {
     }
   }
   Set(ep, "queries", queries);
-  Set(ep, "v", Get(mhca, "v.weight"));
-  const at::Tensor x = Random({2, 7, kDim}, 23);
+  Set(ep, "v", ParameterOf(mhca, "v.weight"));
+  const at::Tensor x = RandomNormal({2, 7, kDim}, 23);
   EXPECT_THAT(ep.Forward(x), IsCloseTo(mhca.Forward(x), 1e-10, 1e-12));
 }
 
 TEST(EfficientProbing, RunsInTheTypeOfItsTokens) {
   EfficientProbing ep(32, 4, Initializer(MakeGenerator(24)));
-  const at::Tensor x = Random({2, 9, 32}, 25);
+  const at::Tensor x = RandomNormal({2, 9, 32}, 25);
   const at::Tensor expected = ep.Forward(x);
   EXPECT_EQ(expected.scalar_type(), at::kDouble);
   EXPECT_THAT(ep.Forward(x.to(at::kFloat)).to(at::kDouble),
@@ -268,7 +253,7 @@ TEST(EfficientProbing, RunsInTheTypeOfItsTokens) {
 }
 
 TEST(EfficientProbing, RefusesWhatDoesNotFit) {
-  const Initializer init = Init(26);
+  const Initializer init = DoubleInitializer(26);
   EXPECT_THAT(ErrorOf([&] { EfficientProbing(6, 4, init); }),
               HasSubstr("do not divide"));
   EXPECT_THAT(ErrorOf([&] { EfficientProbing(6, 0, init); }),
@@ -280,22 +265,22 @@ TEST(EfficientProbing, RefusesWhatDoesNotFit) {
               HasSubstr("without W_V"));
   EfficientProbing ep(6, 2, init);
   EXPECT_THAT(ErrorOf([&] {
-                ep.Forward(Random({2, 5, 4}, 0));
+                ep.Forward(RandomNormal({2, 5, 4}, 0));
               }),
               HasSubstr("[2, 5, 4]"));
   EXPECT_THAT(ErrorOf([&] {
-                ep.Forward(Random({5, 6}, 0));
+                ep.Forward(RandomNormal({5, 6}, 0));
               }),
               HasSubstr("[5, 6]"));
   EXPECT_THAT(ErrorOf([&] {
-                ep.Forward(at::zeros({2, 0, 6}, Float64()));
+                ep.Forward(at::zeros({2, 0, 6}, at::kDouble));
               }),
               HasSubstr("no tokens"));
   EXPECT_THAT(ErrorOf([&] {
                 ep.Forward(at::zeros({2, 5, 6}, at::kLong));
               }),
               HasSubstr("x"));
-  EXPECT_EQ(ep.Forward(at::zeros({0, 5, 6}, Float64())).size(0), 0);
+  EXPECT_EQ(ep.Forward(at::zeros({0, 5, 6}, at::kDouble)).size(0), 0);
 }
 
 // ------------------------------------------------------------ other probes
@@ -304,13 +289,15 @@ TEST(CrossAttention, IsItsDefinition) {
   for (const bool keys : {true, false}) {
     CrossAttentionOptions options;
     options.key_projection = keys;
-    CrossAttention mhca(6, 3, Init(27), options);
-    Set(mhca, "query", 2 * Random({1, 6}, 28));
-    const at::Tensor q = Get(mhca, "query")[0], wv = Get(mhca, "v.weight");
-    const at::Tensor x = Random({2, 4, 6}, 29);
-    const at::Tensor k = keys ? x.matmul(Get(mhca, "k.weight").t()) : x.clone();
+    CrossAttention mhca(6, 3, DoubleInitializer(27), options);
+    Set(mhca, "query", 2 * RandomNormal({1, 6}, 28));
+    const at::Tensor q = ParameterOf(mhca, "query")[0],
+                     wv = ParameterOf(mhca, "v.weight");
+    const at::Tensor x = RandomNormal({2, 4, 6}, 29);
+    const at::Tensor k =
+        keys ? x.matmul(ParameterOf(mhca, "k.weight").t()) : x.clone();
     const at::Tensor v = x.matmul(wv.t());
-    at::Tensor expected = at::zeros({2, 6}, Float64());
+    at::Tensor expected = at::zeros({2, 6}, at::kDouble);
     for (int64_t b = 0; b < 2; ++b) {
       for (int64_t h = 0; h < 3; ++h) {
         std::vector<double> logits;
@@ -329,18 +316,19 @@ TEST(CrossAttention, IsItsDefinition) {
     }
     EXPECT_THAT(mhca.Forward(x), IsCloseTo(expected, 1e-10, 1e-12));
   }
-  EXPECT_THAT(ErrorOf([] { CrossAttention(6, 4, Init(0)); }),
+  EXPECT_THAT(ErrorOf([] { CrossAttention(6, 4, DoubleInitializer(0)); }),
               HasSubstr("do not divide"));
 }
 
 TEST(CrossAttention, OfAimReadsNormalisedTokens) {
   CrossAttentionOptions aim;
   aim.normalize_tokens = true;
-  CrossAttention normalized(4, 2, Init(30), aim), plain(4, 2, Init(30));
+  CrossAttention normalized(4, 2, DoubleInitializer(30), aim),
+      plain(4, 2, DoubleInitializer(30));
   for (const char* name : {"query", "k.weight", "v.weight"}) {
-    Set(plain, name, Get(normalized, name));
+    Set(plain, name, ParameterOf(normalized, name));
   }
-  const at::Tensor x = 3 * Random({3, 5, 4}, 31) + 2;
+  const at::Tensor x = 3 * RandomNormal({3, 5, 4}, 31) + 2;
   const at::Tensor mean = x.mean(at::IntArrayRef({0, 1})), centred = x - mean;
   const at::Tensor variance = centred.square().mean(at::IntArrayRef({0, 1}));
   EXPECT_THAT(normalized.Forward(x),
@@ -349,12 +337,12 @@ TEST(CrossAttention, OfAimReadsNormalisedTokens) {
 }
 
 TEST(AveragedQueries, IsTheMeanOfTheQueriesPoolings) {
-  AveragedQueries averaged(6, 2, Init(32));
-  Set(averaged, "queries", 2 * Random({2, 6}, 33));
-  const at::Tensor queries = Get(averaged, "queries");
-  const at::Tensor x = Random({2, 5, 6}, 34);
-  const at::Tensor keys = x.matmul(Get(averaged, "k.weight").t());
-  at::Tensor expected = at::zeros({2, 6}, Float64());
+  AveragedQueries averaged(6, 2, DoubleInitializer(32));
+  Set(averaged, "queries", 2 * RandomNormal({2, 6}, 33));
+  const at::Tensor queries = ParameterOf(averaged, "queries");
+  const at::Tensor x = RandomNormal({2, 5, 6}, 34);
+  const at::Tensor keys = x.matmul(ParameterOf(averaged, "k.weight").t());
+  at::Tensor expected = at::zeros({2, 6}, at::kDouble);
   for (int64_t b = 0; b < 2; ++b) {
     for (int64_t j = 0; j < 2; ++j) {
       std::vector<double> logits;
@@ -369,12 +357,12 @@ TEST(AveragedQueries, IsTheMeanOfTheQueriesPoolings) {
   EXPECT_THAT(averaged.Forward(x), IsCloseTo(expected, 1e-10, 1e-12));
   // As many parameters as EP's, so that logs do not tell which was trained.
   EXPECT_EQ(CountParameters(averaged),
-            CountParameters(EfficientProbing(6, 2, Init(35))));
+            CountParameters(EfficientProbing(6, 2, DoubleInitializer(35))));
 }
 
 TEST(MeanToken, IsTheMean) {
-  const at::Tensor x = Random({2, 3, 4}, 36);
-  MeanToken mean(4, false, Init(0));
+  const at::Tensor x = RandomNormal({2, 3, 4}, 36);
+  MeanToken mean(4, false, DoubleInitializer(0));
   EXPECT_THAT(mean.Forward(x),
               IsCloseTo((x.select(1, 0) + x.select(1, 1) + x.select(1, 2)) / 3,
                         1e-12, 1e-12));
@@ -382,11 +370,11 @@ TEST(MeanToken, IsTheMean) {
 }
 
 TEST(FeatureNorm, TakesTheBatchInTrainingAndTheRunningOnesAfter) {
-  FeatureNorm norm(1, Init(0));
-  const at::Tensor x = at::tensor({1.0, 3.0}, Float64()).view({2, 1});
+  FeatureNorm norm(1, DoubleInitializer(0));
+  const at::Tensor x = at::tensor({1.0, 3.0}, at::kDouble).view({2, 1});
   const double scale = 1 / std::sqrt(1 + 1e-6);
   EXPECT_THAT(norm.Forward(x),
-              IsCloseTo(at::tensor({-scale, scale}, Float64()).view({2, 1}),
+              IsCloseTo(at::tensor({-scale, scale}, at::kDouble).view({2, 1}),
                         1e-12, 1e-12));
   // Running mean 0.9 * 0 + 0.1 * 2, variance 0.9 * 1 + 0.1 * 2 (unbiased).
   norm.Train(false);
@@ -394,16 +382,16 @@ TEST(FeatureNorm, TakesTheBatchInTrainingAndTheRunningOnesAfter) {
   EXPECT_THAT(
       norm.Forward(x),
       IsCloseTo(
-          at::tensor({0.8 * running, 2.8 * running}, Float64()).view({2, 1}),
+          at::tensor({0.8 * running, 2.8 * running}, at::kDouble).view({2, 1}),
           1e-12, 1e-12));
   EXPECT_TRUE(norm.Parameters().empty());
   norm.Train(true);
   EXPECT_THAT(ErrorOf([&] {
-                norm.Forward(at::ones({1, 1}, Float64()));
+                norm.Forward(at::ones({1, 1}, at::kDouble));
               }),
               HasSubstr("one row"));
   EXPECT_THAT(ErrorOf([&] {
-                norm.Forward(at::ones({2, 3}, Float64()));
+                norm.Forward(at::ones({2, 3}, at::kDouble));
               }),
               HasSubstr("[2, 3]"));
 }
@@ -441,20 +429,20 @@ TEST(ProbeHead, ParametersFollowTheFormulas) {
 }
 
 TEST(ProbeHead, NormalisesBetweenPoolingAndClassifier) {
-  ProbeHead head({"mean", 4}, 3, Init(37));
-  const at::Tensor x = Random({5, 6, 4}, 38);
+  ProbeHead head({"mean", 4}, 3, DoubleInitializer(37));
+  const at::Tensor x = RandomNormal({5, 6, 4}, 38);
   const at::Tensor pooled = x.mean(1), mean = pooled.mean({0}, true);
   const at::Tensor variance = (pooled - mean).square().mean({0}, true);
   const at::Tensor features = (pooled - mean) / (variance + 1e-6).sqrt();
   EXPECT_THAT(head.Forward(x),
-              IsCloseTo(features.matmul(Get(head, "head.weight").t()) +
-                            Get(head, "head.bias"),
+              IsCloseTo(features.matmul(ParameterOf(head, "head.weight").t()) +
+                            ParameterOf(head, "head.bias"),
                         1e-9, 1e-12));
 }
 
 TEST(ProbeHead, RefusesUnknownPoolings) {
   const auto error = [](const PoolingConfig& config) {
-    return ErrorOf([&] { ProbeHead(config, 3, Init(0)); });
+    return ErrorOf([&] { ProbeHead(config, 3, DoubleInitializer(0)); });
   };
   EXPECT_THAT(error({"max", 4}), HasSubstr("there is no pooling 'max'"));
   EXPECT_THAT(error({"", 4}), HasSubstr("there is no pooling ''"));
@@ -465,8 +453,8 @@ TEST(ProbeHead, RefusesUnknownPoolings) {
 
 TEST(ProbeHead, MultiplyAddsFollowTheFormulas) {
   constexpr int64_t kTokens = 7, kDim = 24, kQueries = 4, kOut = 8;
-  const at::Tensor x = Random({1, kTokens, kDim}, 39);
-  EfficientProbing ep(kDim, kQueries, Init(40), {kOut});
+  const at::Tensor x = RandomNormal({1, kTokens, kDim}, 39);
+  EfficientProbing ep(kDim, kQueries, DoubleInitializer(40), {kOut});
   const auto count = [](const std::function<void()>& forward) {
     return CountFlops(FlopConvention::kConvMatmul, forward).total;
   };
@@ -474,7 +462,7 @@ TEST(ProbeHead, MultiplyAddsFollowTheFormulas) {
             kDim * (2 * kQueries * kTokens + kOut));
   EXPECT_EQ(count([&] { ep.ForwardAsCoded(x); }),
             kDim * (kQueries * kTokens + kTokens * kOut) + kTokens * kOut);
-  CrossAttention mhca(kDim, 3, Init(41));
+  CrossAttention mhca(kDim, 3, DoubleInitializer(41));
   EXPECT_EQ(count([&] { mhca.Forward(x); }),
             2 * kTokens * kDim * kDim + 2 * kTokens * kDim);
 }
@@ -483,16 +471,16 @@ TEST(ProbeHead, MultiplyAddsFollowTheFormulas) {
 
 TEST(Lars, TwoStepsByHand) {
   // |w| = 5, |g| = 10: the gradient is scaled by 0.001 * 5 / 10.
-  at::Tensor w = at::tensor({3.0, 4.0}, Float64()).view({1, 2});
-  at::Tensor b = at::tensor({1.0}, Float64());
+  at::Tensor w = at::tensor({3.0, 4.0}, at::kDouble).view({1, 2});
+  at::Tensor b = at::tensor({1.0}, at::kDouble);
   w.requires_grad_();
   b.requires_grad_();
   LarsOptions options;
   options.rate = 2;
   const auto lars = MakeLars({w, b}, options);
   const auto step = [&] {
-    w.mutable_grad() = at::tensor({6.0, -8.0}, Float64()).view({1, 2});
-    b.mutable_grad() = at::tensor({0.5}, Float64());
+    w.mutable_grad() = at::tensor({6.0, -8.0}, at::kDouble).view({1, 2});
+    b.mutable_grad() = at::tensor({0.5}, at::kDouble);
     lars->Step();
   };
   step();
@@ -508,12 +496,12 @@ TEST(Lars, TwoStepsByHand) {
 }
 
 TEST(Lars, ZeroNormsLeaveTheGradient) {
-  at::Tensor zero = at::zeros({1, 2}, Float64()).requires_grad_();
-  at::Tensor still = at::ones({1, 2}, Float64()).requires_grad_();
-  at::Tensor without = at::ones({1, 2}, Float64()).requires_grad_();
+  at::Tensor zero = at::zeros({1, 2}, at::kDouble).requires_grad_();
+  at::Tensor still = at::ones({1, 2}, at::kDouble).requires_grad_();
+  at::Tensor without = at::ones({1, 2}, at::kDouble).requires_grad_();
   const auto lars = MakeLars({zero, still, without}, {1.0});
-  zero.mutable_grad() = at::tensor({3.0, 4.0}, Float64()).view({1, 2});
-  still.mutable_grad() = at::zeros({1, 2}, Float64());
+  zero.mutable_grad() = at::tensor({3.0, 4.0}, at::kDouble).view({1, 2});
+  still.mutable_grad() = at::zeros({1, 2}, at::kDouble);
   lars->Step();
   EXPECT_NEAR(At(zero, 0, 0), -3, 1e-12);
   EXPECT_NEAR(At(zero, 0, 1), -4, 1e-12);
@@ -522,13 +510,13 @@ TEST(Lars, ZeroNormsLeaveTheGradient) {
 }
 
 TEST(Lars, WeightDecayCountsForTheNorm) {
-  at::Tensor w = at::tensor({3.0, 4.0}, Float64()).view({1, 2});
+  at::Tensor w = at::tensor({3.0, 4.0}, at::kDouble).view({1, 2});
   w.requires_grad_();
   LarsOptions options;
   options.rate = 1;
   options.weight_decay = 2;
   const auto lars = MakeLars({w}, options);
-  w.mutable_grad() = at::tensor({0.0, -3.0}, Float64()).view({1, 2});
+  w.mutable_grad() = at::tensor({0.0, -3.0}, at::kDouble).view({1, 2});
   lars->Step();  // g' = (6, 5)
   const double ratio = 0.001 * 5 / std::sqrt(61.0);
   EXPECT_NEAR(At(w, 0, 0), 3 - ratio * 6, 1e-12);
@@ -540,10 +528,10 @@ TEST(Lars, WeightDecayCountsForTheNorm) {
 TEST(NearestNeighbours, VotesBySimilarity) {
   // Cosines to (2, 0): 1, 0.8, 0.8, 0 of the classes 1, 0, 0, 2.
   const at::Tensor train =
-      at::tensor({5.0, 0.0, 4.0, 3.0, 4.0, -3.0, 0.0, 2.0}, Float64())
+      at::tensor({5.0, 0.0, 4.0, 3.0, 4.0, -3.0, 0.0, 2.0}, at::kDouble)
           .view({4, 2});
   const at::Tensor labels = at::tensor({1, 0, 0, 2}, at::kLong);
-  const at::Tensor test = at::tensor({2.0, 0.0}, Float64()).view({1, 2});
+  const at::Tensor test = at::tensor({2.0, 0.0}, at::kDouble).view({1, 2});
   const auto winner = [&](int64_t k, double temperature) {
     return NearestNeighbours(train, labels, test, k, temperature, 3)[0]
         .item<int64_t>();
@@ -557,7 +545,7 @@ TEST(NearestNeighbours, VotesBySimilarity) {
 }
 
 TEST(NearestNeighbours, RefusesWhatDoesNotFit) {
-  const at::Tensor x = Random({4, 2}, 42);
+  const at::Tensor x = RandomNormal({4, 2}, 42);
   const at::Tensor labels = at::zeros({4}, at::kLong);
   const auto error = [&](const at::Tensor& train, const at::Tensor& of,
                          int64_t k, double temperature) {
@@ -565,7 +553,7 @@ TEST(NearestNeighbours, RefusesWhatDoesNotFit) {
   };
   EXPECT_THAT(error(x, labels, 0, 1), HasSubstr("k 0"));
   EXPECT_THAT(error(x, labels, 1, 0), HasSubstr("temperature 0"));
-  EXPECT_THAT(error(Random({4, 3}, 0), labels, 1, 1), HasSubstr("dim"));
+  EXPECT_THAT(error(RandomNormal({4, 3}, 0), labels, 1, 1), HasSubstr("dim"));
   EXPECT_THAT(error(x, labels.narrow(0, 0, 3), 1, 1), HasSubstr("labels"));
   EXPECT_THAT(error(x, labels.to(at::kFloat), 1, 1), HasSubstr("labels"));
   EXPECT_THAT(error(x.narrow(0, 0, 0), labels.narrow(0, 0, 0), 1, 1),
@@ -596,7 +584,8 @@ TEST(DrawImages, IsSeededBalancedAndWithoutOutliers) {
 }
 
 TEST(Patches, AreSquaresOfTheImage) {
-  const at::Tensor image = at::arange(3 * 4 * 6, Float64()).view({1, 3, 4, 6});
+  const at::Tensor image =
+      at::arange(3 * 4 * 6, at::kDouble).view({1, 3, 4, 6});
   const at::Tensor patches = Patches(image, 2);
   ASSERT_EQ(patches.sizes(), (std::vector<int64_t>{1, 6, 12}));
   for (int64_t patch = 0; patch < 6; ++patch) {
@@ -623,8 +612,8 @@ VitConfig TinyVit() {
 
 TEST(Vit, AllPatchesKeptIsAllOfTheImage) {
   const VitConfig config = TinyVit();
-  Vit vit(config, Init(43));
-  const at::Tensor images = Random({2, 3, 24, 24}, 44);
+  Vit vit(config, DoubleInitializer(43));
+  const at::Tensor images = RandomNormal({2, 3, 24, 24}, 44);
   const at::Tensor patches = Patches(images, config.patch);
   const at::Tensor all = at::arange(9, at::kLong).expand({2, 9});
   const at::Tensor tokens = vit.Forward(images);
@@ -637,16 +626,17 @@ TEST(Vit, AllPatchesKeptIsAllOfTheImage) {
   EXPECT_THAT(reversed.select(1, 1),
               IsCloseTo(tokens.select(1, 9), 1e-10, 1e-12));
   EXPECT_THAT(ErrorOf([&] {
-                vit.Forward(Random({2, 3, 16, 24}, 0));
+                vit.Forward(RandomNormal({2, 3, 16, 24}, 0));
               }),
               HasSubstr("images"));
 }
 
 TEST(Vit, LoraStartsAtTheFrozenFunction) {
-  Vit vit(TinyVit(), Init(45));
-  const at::Tensor images = Random({2, 3, 24, 24}, 46);
+  Vit vit(TinyVit(), DoubleInitializer(45));
+  const at::Tensor images = RandomNormal({2, 3, 24, 24}, 46);
   const at::Tensor before = vit.Forward(images).detach();
-  const std::vector<at::Tensor> added = vit.FreezeAndAddLora(1, 3, Init(47));
+  const std::vector<at::Tensor> added =
+      vit.FreezeAndAddLora(1, 3, DoubleInitializer(47));
   ASSERT_EQ(added.size(), 4u);
   int64_t elements = 0;
   for (const at::Tensor& tensor : added) elements += tensor.numel();
@@ -666,18 +656,19 @@ TEST(Vit, LoraStartsAtTheFrozenFunction) {
     at::Tensor(added[1]).fill_(0.1);
   }
   EXPECT_GT((vit.Forward(images) - before).abs().max().item<double>(), 1e-3);
-  EXPECT_THAT(ErrorOf([&] { vit.FreezeAndAddLora(3, 3, Init(0)); }),
-              HasSubstr("3 of 2 blocks"));
+  EXPECT_THAT(
+      ErrorOf([&] { vit.FreezeAndAddLora(3, 3, DoubleInitializer(0)); }),
+      HasSubstr("3 of 2 blocks"));
 }
 
 TEST(MaskedAutoencoder, LossIsTheMeanSquareOverMaskedPixels) {
   // Without weights the last layer predicts its bias for every pixel.
-  MaskedAutoencoder mae(TinyVit(), Init(48));
-  Set(mae, "pixels.weight", at::zeros({192, 48}, Float64()));
-  Set(mae, "pixels.bias", at::zeros({192}, Float64()));
-  const at::Tensor images = at::full({2, 3, 24, 24}, 0.5, Float64());
+  MaskedAutoencoder mae(TinyVit(), DoubleInitializer(48));
+  Set(mae, "pixels.weight", at::zeros({192, 48}, at::kDouble));
+  Set(mae, "pixels.bias", at::zeros({192}, at::kDouble));
+  const at::Tensor images = at::full({2, 3, 24, 24}, 0.5, at::kDouble);
   EXPECT_NEAR(mae.Loss(images, MakeGenerator(1)).item<double>(), 0.25, 1e-12);
-  Set(mae, "pixels.bias", at::full({192}, 0.5, Float64()));
+  Set(mae, "pixels.bias", at::full({192}, 0.5, at::kDouble));
   EXPECT_NEAR(mae.Loss(images, MakeGenerator(1)).item<double>(), 0, 1e-12);
 }
 
@@ -685,8 +676,8 @@ TEST(MaskedAutoencoder, SeesNoMaskedPatch) {
   // The loss is the mean of (p - x)^2 over the n hidden pixels x, so that
   // x - n/2 dL/dx is the prediction p: which does not change with x. For the
   // pixels of a kept patch that sum has no such meaning, and it does change.
-  MaskedAutoencoder mae(TinyVit(), Init(49));
-  const at::Tensor images = Random({1, 3, 24, 24}, 50);
+  MaskedAutoencoder mae(TinyVit(), DoubleInitializer(49));
+  const at::Tensor images = RandomNormal({1, 3, 24, 24}, 50);
   const auto predicted = [&](const at::Tensor& from) {
     at::Tensor x = from.clone().requires_grad_();
     mae.Loss(x, MakeGenerator(2)).backward();
@@ -704,9 +695,9 @@ TEST(MaskedAutoencoder, SeesNoMaskedPatch) {
 }
 
 TEST(ContrastiveModel, IsSymmetricAndKnowsEqualViews) {
-  ContrastiveModel model(TinyVit(), Init(51));
-  const at::Tensor a = Random({6, 3, 24, 24}, 52);
-  const at::Tensor b = Random({6, 3, 24, 24}, 53);
+  ContrastiveModel model(TinyVit(), DoubleInitializer(51));
+  const at::Tensor a = RandomNormal({6, 3, 24, 24}, 52);
+  const at::Tensor b = RandomNormal({6, 3, 24, 24}, 53);
   const auto loss = [&](const at::Tensor& x, const at::Tensor& y) {
     return model.Loss(x, y).item<double>();
   };

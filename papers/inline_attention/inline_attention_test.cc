@@ -8,7 +8,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_lstsq.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -23,44 +22,11 @@
 
 #include "common/count/flops.h"
 #include "common/nn/attention.h"
-#include "common/tensor/generator.h"
+#include "common/nn/testing.h"
 #include "common/tensor/testing.h"
 
 namespace repro::inline_attention {
 namespace {
-
-at::TensorOptions Float64() { return at::TensorOptions().dtype(at::kDouble); }
-
-at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
-  return at::randn(shape, MakeGenerator(seed), Float64());
-}
-
-Initializer Init(uint64_t seed) {
-  return Initializer(MakeGenerator(seed, 1), Float64());
-}
-
-at::Tensor Get(const Module& module, const std::string& name) {
-  for (const auto& [key, parameter] : module.NamedParameters()) {
-    if (key == name) return parameter.detach();
-  }
-  ADD_FAILURE() << "no parameter " << name;
-  return {};
-}
-
-bool Has(const Module& module, const std::string& name) {
-  for (const auto& entry : module.NamedParameters()) {
-    if (entry.first == name) return true;
-  }
-  return false;
-}
-
-// Larger than what weights start with, so that attention is far from uniform.
-void Randomise(const Module& module, uint64_t seed) {
-  at::NoGradGuard no_grad;
-  for (const auto& [name, parameter] : module.NamedParameters()) {
-    at::Tensor(parameter).copy_(0.5 * Random(parameter.sizes(), seed++));
-  }
-}
 
 double At(const at::Tensor& x, int64_t i, int64_t j) {
   return x[i][j].item<double>();
@@ -70,7 +36,7 @@ double At(const at::Tensor& x, int64_t i, int64_t j) {
 at::Tensor WeightsByLoops(const at::Tensor& q, const at::Tensor& k,
                           double scale) {
   const int64_t n = q.size(0), m = k.size(0), dim = q.size(1);
-  at::Tensor out = at::zeros({n, m}, Float64());
+  at::Tensor out = at::zeros({n, m}, at::kDouble);
   for (int64_t i = 0; i < n; ++i) {
     std::vector<double> dots;
     double mean = 0;
@@ -90,8 +56,9 @@ at::Tensor WeightsByLoops(const at::Tensor& q, const at::Tensor& k,
 // ------------------------------------------------------------------- weights
 
 TEST(InLineWeightsTest, AreTheirDefinition) {
-  const at::Tensor q = Random({2, 7, 3}, 1), k = Random({2, 5, 3}, 2),
-                   v = Random({2, 5, 4}, 3);
+  const at::Tensor q = RandomNormal({2, 7, 3}, 1),
+                   k = RandomNormal({2, 5, 3}, 2),
+                   v = RandomNormal({2, 5, 4}, 3);
   const at::Tensor weights = InLineWeights(q, k, 0.7);
   const at::Tensor out = InLineAttend(q, k, v, 0.7);
   for (int64_t h = 0; h < 2; ++h) {
@@ -103,23 +70,23 @@ TEST(InLineWeightsTest, AreTheirDefinition) {
 
 TEST(InLineWeightsTest, RowsSumToOneAndMayBeNegative) {
   const at::Tensor w =
-      InLineWeights(4 * Random({9, 6}, 1), Random({12, 6}, 2), 0.5);
-  EXPECT_THAT(w.sum(1), IsCloseTo(at::ones({9}, Float64()), 1e-12, 0));
+      InLineWeights(4 * RandomNormal({9, 6}, 1), RandomNormal({12, 6}, 2), 0.5);
+  EXPECT_THAT(w.sum(1), IsCloseTo(at::ones({9}, at::kDouble), 1e-12, 0));
   EXPECT_LT(w.min().item<double>(), 0);
 }
 
 TEST(InLineAttendTest, Limits) {
-  const at::Tensor q = Random({6, 4}, 1), k = Random({8, 4}, 2),
-                   v = Random({8, 3}, 3);
+  const at::Tensor q = RandomNormal({6, 4}, 1), k = RandomNormal({8, 4}, 2),
+                   v = RandomNormal({8, 3}, 3);
   const at::Tensor mean = v.mean(0, true).expand({6, 3});
   EXPECT_THAT(InLineAttend(at::zeros_like(q), k, v, 0.5),
               IsCloseTo(mean, 1e-12, 1e-12));
   EXPECT_THAT(InLineAttend(q, k.narrow(0, 0, 1).expand({8, 4}), v, 0.5),
               IsCloseTo(mean, 1e-12, 1e-12));
-  EXPECT_THAT(InLineAttend(q, k, at::full({8, 3}, 2.5, Float64()), 0.5),
-              IsCloseTo(at::full({6, 3}, 2.5, Float64()), 1e-12, 0));
+  EXPECT_THAT(InLineAttend(q, k, at::full({8, 3}, 2.5, at::kDouble), 0.5),
+              IsCloseTo(at::full({6, 3}, 2.5, at::kDouble), 1e-12, 0));
   // Shifted keys; a single key.
-  EXPECT_THAT(InLineAttend(q, k + Random({1, 4}, 4), v, 0.5),
+  EXPECT_THAT(InLineAttend(q, k + RandomNormal({1, 4}, 4), v, 0.5),
               IsCloseTo(InLineAttend(q, k, v, 0.5), 1e-11, 1e-12));
   EXPECT_THAT(InLineAttend(q, k.narrow(0, 0, 1), v.narrow(0, 0, 1), 0.5),
               IsCloseTo(v.narrow(0, 0, 1).expand({6, 3}), 1e-12, 1e-12));
@@ -127,7 +94,7 @@ TEST(InLineAttendTest, Limits) {
 }
 
 TEST(InLineWeightsTest, AreAffineInTheQuery) {
-  const at::Tensor q = Random({3, 4}, 1), k = Random({8, 4}, 2);
+  const at::Tensor q = RandomNormal({3, 4}, 1), k = RandomNormal({8, 4}, 2);
   EXPECT_THAT(
       InLineWeights(-2.5 * q, k, 0.5) - 0.125,
       IsCloseTo(-2.5 * (InLineWeights(q, k, 0.5) - 0.125), 1e-11, 1e-12));
@@ -136,7 +103,7 @@ TEST(InLineWeightsTest, AreAffineInTheQuery) {
 // Injectivity, by its inverse: n (w - 1 / n) / s = (K - mean) q has one
 // solution q where the keys' differences span the space.
 TEST(InLineWeightsTest, QueriesAreFoundFromTheirWeights) {
-  const at::Tensor q = Random({5, 4}, 1), k = Random({8, 4}, 2);
+  const at::Tensor q = RandomNormal({5, 4}, 1), k = RandomNormal({8, 4}, 2);
   const at::Tensor w = InLineWeights(q, k, 0.5);
   const at::Tensor found = std::get<0>(at::linalg_lstsq(
       k - k.mean(0, true), (8 * (w - 0.125) / 0.5).transpose(0, 1)));
@@ -146,17 +113,18 @@ TEST(InLineWeightsTest, QueriesAreFoundFromTheirWeights) {
 // The square roots: 4,096 keys of 8 by values of 10 overflow float16 (65,504)
 // in sum, not divided by n.
 TEST(InLineAttendTest, HalfPrecisionDoesNotOverflow) {
-  const at::Tensor k = at::full({4096, 16}, 8, Float64()),
-                   v = at::full({4096, 2}, 10, Float64()),
-                   q = Random({4, 16}, 3);
+  const at::Tensor k = at::full({4096, 16}, 8, at::kDouble),
+                   v = at::full({4096, 2}, 10, at::kDouble),
+                   q = RandomNormal({4, 16}, 3);
   const at::Tensor out =
       InLineAttend(q.to(at::kHalf), k.to(at::kHalf), v.to(at::kHalf), 0.25);
-  EXPECT_THAT(out, IsCloseTo(at::full({4, 2}, 10, Float64()), 0, 1));
+  EXPECT_THAT(out, IsCloseTo(at::full({4, 2}, 10, at::kDouble), 0, 1));
 }
 
 TEST(DivisionTest, IsItsDefinition) {
-  const at::Tensor q = Random({7, 3}, 1).abs(), k = Random({5, 3}, 2).abs(),
-                   v = Random({5, 4}, 3);
+  const at::Tensor q = RandomNormal({7, 3}, 1).abs(),
+                   k = RandomNormal({5, 3}, 2).abs(),
+                   v = RandomNormal({5, 4}, 3);
   const at::Tensor w = DivisionWeights(q, k, 0);
   for (int64_t i = 0; i < 7; ++i) {
     double sum = 0;
@@ -170,20 +138,20 @@ TEST(DivisionTest, IsItsDefinition) {
               IsCloseTo(DivisionWeights(q, k).matmul(v), 1e-12, 1e-12));
   // A query that sees nothing.
   EXPECT_THAT(DivisionAttend(at::zeros_like(q), k, v),
-              IsIdenticalTo(at::zeros({7, 4}, Float64())));
+              IsIdenticalTo(at::zeros({7, 4}, at::kDouble)));
 }
 
 TEST(FeatureMapTest, Values) {
-  const at::Tensor x = at::tensor({-2.0, 0.0, 3.0}, Float64());
+  const at::Tensor x = at::tensor({-2.0, 0.0, 3.0}, at::kDouble);
   const auto map = [&](FeatureMap phi) { return ApplyFeatureMap(phi, x); };
   EXPECT_THAT(map(FeatureMap::kIdentity), IsIdenticalTo(x));
   EXPECT_THAT(map(FeatureMap::kRelu),
-              IsIdenticalTo(at::tensor({0.0, 0.0, 3.0}, Float64())));
+              IsIdenticalTo(at::tensor({0.0, 0.0, 3.0}, at::kDouble)));
   EXPECT_THAT(map(FeatureMap::kLeakyRelu),
-              IsCloseTo(at::tensor({-0.02, 0.0, 3.0}, Float64()), 1e-15, 0));
+              IsCloseTo(at::tensor({-0.02, 0.0, 3.0}, at::kDouble), 1e-15, 0));
   EXPECT_THAT(
       map(FeatureMap::kExp),
-      IsCloseTo(at::tensor({std::exp(-0.4), 1.0, std::exp(0.6)}, Float64()),
+      IsCloseTo(at::tensor({std::exp(-0.4), 1.0, std::exp(0.6)}, at::kDouble),
                 1e-15, 0));
 }
 
@@ -205,24 +173,25 @@ TEST(InLineAttendTest, Gradients) {
       [](const std::vector<at::Tensor>& x) {
         return InLineAttend(x[0], x[1], x[2], 0.8);
       },
-      {Random({4, 3}, 1), Random({5, 3}, 2), Random({5, 2}, 3)}));
+      {RandomNormal({4, 3}, 1), RandomNormal({5, 3}, 2),
+       RandomNormal({5, 2}, 3)}));
 }
 
 TEST(InLineAttendTest, RefusesOtherShapes) {
-  const at::Tensor q = Random({4, 3}, 1);
-  EXPECT_THROW(InLineAttend(q, Random({4, 2}, 3), q, 1), c10::Error);
-  EXPECT_THROW(InLineAttend(q, q, Random({5, 3}, 3), 1), c10::Error);
+  const at::Tensor q = RandomNormal({4, 3}, 1);
+  EXPECT_THROW(InLineAttend(q, RandomNormal({4, 2}, 3), q, 1), c10::Error);
+  EXPECT_THROW(InLineAttend(q, q, RandomNormal({5, 3}, 3), 1), c10::Error);
   EXPECT_THROW(InLineAttend(q[0], q, q, 1), c10::Error);
   EXPECT_THROW(InLineWeights(q, q.narrow(0, 0, 0), 1), c10::Error);
-  EXPECT_THROW(DivisionWeights(q, Random({4, 2}, 3)), c10::Error);
-  EXPECT_THROW(DivisionAttend(q, q, Random({5, 3}, 3)), c10::Error);
+  EXPECT_THROW(DivisionWeights(q, RandomNormal({4, 2}, 3)), c10::Error);
+  EXPECT_THROW(DivisionAttend(q, q, RandomNormal({5, 3}, 3)), c10::Error);
 }
 
 // ----------------------------------------------------------------- confusion
 
 TEST(CountDistinctRowsTest, WorkedExample) {
   const at::Tensor w =
-      at::tensor({1., 2., 1., 2.05, 3., 2., 1., 2.}, Float64()).view({4, 2});
+      at::tensor({1., 2., 1., 2.05, 3., 2., 1., 2.}, at::kDouble).view({4, 2});
   EXPECT_EQ(CountDistinctRows(w, 0), 3);
   EXPECT_EQ(CountDistinctRows(w, 0.1), 2);
   EXPECT_EQ(CountDistinctRows(w.narrow(0, 0, 0), 0), 0);
@@ -232,10 +201,11 @@ TEST(CountDistinctRowsTest, WorkedExample) {
 TEST(CountConfusedPairsTest, WorkedExample) {
   // Queries 0 and 1 are alike; 2 is far from both; so is 3.
   const at::Tensor q =
-      at::tensor({1., 0., 1.1, 0., 2., 0., 0., 1.}, Float64()).view({1, 4, 2});
+      at::tensor({1., 0., 1.1, 0., 2., 0., 0., 1.}, at::kDouble)
+          .view({1, 4, 2});
   // Row 2 is nearly row 0, row 3 neither; row 1 is not row 2 by 5%.
   const at::Tensor w =
-      at::tensor({0.6, 0.4, 0.61, 0.39, 0.602, 0.398, 0.1, 0.9}, Float64())
+      at::tensor({0.6, 0.4, 0.61, 0.39, 0.602, 0.398, 0.1, 0.9}, at::kDouble)
           .view({1, 4, 2});
   const ConfusedPairs pairs = CountConfusedPairs(q, w);
   EXPECT_EQ(pairs.differing, 5);
@@ -245,9 +215,9 @@ TEST(CountConfusedPairsTest, WorkedExample) {
 
 TEST(CountConfusedPairsTest, AllMultiplesUnderDivisionNoneUnderSubtraction) {
   const at::Tensor q =
-      Random({1, 6}, 1).abs() *
-      at::tensor({1., 2., 4., 8., 16.}, Float64()).view({5, 1});
-  const at::Tensor k = Random({9, 6}, 2).abs();
+      RandomNormal({1, 6}, 1).abs() *
+      at::tensor({1., 2., 4., 8., 16.}, at::kDouble).view({5, 1});
+  const at::Tensor k = RandomNormal({9, 6}, 2).abs();
   const ConfusedPairs division = CountConfusedPairs(q, DivisionWeights(q, k));
   const ConfusedPairs subtraction =
       CountConfusedPairs(q, InLineWeights(q, k, 0.4));
@@ -286,8 +256,8 @@ at::Tensor KernelsByLoops(const Module& module, const std::string& prefix,
   const int64_t dim = mean.size(0), width = dim / heads;
   const auto layer = [&](const char* name, const std::vector<double>& in,
                          int64_t outs_a_head) {
-    const at::Tensor weight = Get(module, prefix + name + ".weight"),
-                     bias = Get(module, prefix + name + ".bias");
+    const at::Tensor weight = ParameterOf(module, prefix + name + ".weight"),
+                     bias = ParameterOf(module, prefix + name + ".bias");
     std::vector<double> out;
     for (int64_t h = 0; h < heads; ++h) {
       for (int64_t o = h * outs_a_head; o < (h + 1) * outs_a_head; ++o) {
@@ -304,13 +274,14 @@ at::Tensor KernelsByLoops(const Module& module, const std::string& prefix,
   for (int64_t c = 0; c < dim; ++c) x.push_back(mean[c].item<double>());
   x = layer("0", x, width);
   for (double& value : x) value = Gelu(value);
-  return at::tensor(layer("2", x, 9 * width), Float64()).view({dim, 3, 3});
+  return at::tensor(layer("2", x, 9 * width), at::kDouble).view({dim, 3, 3});
 }
 
 TEST(LocalResidualTest, IsItsDefinition) {
-  const LocalResidual residual(6, 2, Init(1));
+  const LocalResidual residual(6, 2, DoubleInitializer(1));
   Randomise(residual, 2);
-  const at::Tensor v = Random({2, 20, 6}, 3), mean = Random({2, 6}, 4);
+  const at::Tensor v = RandomNormal({2, 20, 6}, 3),
+                   mean = RandomNormal({2, 6}, 4);
   const at::Tensor square = residual.Forward(v.narrow(1, 0, 16), mean, 4, 4);
   for (int64_t b = 0; b < 2; ++b) {
     const at::Tensor kernels = KernelsByLoops(residual, "", mean[b], 2);
@@ -324,35 +295,37 @@ TEST(LocalResidualTest, IsItsDefinition) {
   EXPECT_EQ(residual.Forward(v, mean, 4, 5).sizes(), v.sizes());
   EXPECT_THROW(residual.Forward(v, mean, 4, 4), c10::Error);
   EXPECT_THROW(residual.Forward(v, mean.narrow(0, 0, 1), 4, 5), c10::Error);
-  EXPECT_THROW(residual.Kernels(Random({2, 5}, 1)), c10::Error);
-  EXPECT_THROW(LocalResidual(6, 4, Init(1)), c10::Error);
+  EXPECT_THROW(residual.Kernels(RandomNormal({2, 5}, 1)), c10::Error);
+  EXPECT_THROW(LocalResidual(6, 4, DoubleInitializer(1)), c10::Error);
 }
 
 TEST(LocalResidualTest, CentreTapsScaleChannels) {
-  const LocalResidual residual(4, 2, Init(1));
+  const LocalResidual residual(4, 2, DoubleInitializer(1));
   at::NoGradGuard no_grad;
   for (const auto& [name, parameter] : residual.NamedParameters()) {
     at::Tensor(parameter).zero_();
   }
-  const at::Tensor scales = at::tensor({2., -1., 0.5, 3.}, Float64());
-  Get(residual, "2.bias").view({4, 9}).select(1, 4).copy_(scales);
-  const at::Tensor v = Random({3, 25, 4}, 2);
-  EXPECT_THAT(residual.Forward(v, Random({3, 4}, 3), 5, 5),
+  const at::Tensor scales = at::tensor({2., -1., 0.5, 3.}, at::kDouble);
+  ParameterOf(residual, "2.bias").view({4, 9}).select(1, 4).copy_(scales);
+  const at::Tensor v = RandomNormal({3, 25, 4}, 2);
+  EXPECT_THAT(residual.Forward(v, RandomNormal({3, 4}, 3), 5, 5),
               IsCloseTo(v * scales, 1e-12, 1e-12));
 }
 
 // A kernel sees its own head's channels of the mean alone.
 TEST(LocalResidualTest, HeadsAreApart) {
-  const LocalResidual residual(6, 2, Init(1));
+  const LocalResidual residual(6, 2, DoubleInitializer(1));
   Randomise(residual, 2);
   at::NoGradGuard no_grad;
-  const at::Tensor mean = Random({1, 6}, 3);
+  const at::Tensor mean = RandomNormal({1, 6}, 3);
   at::Tensor other = mean.clone();
   other.narrow(1, 3, 3).add_(1);
   const at::Tensor a = residual.Kernels(mean)[0],
                    b = residual.Kernels(other)[0];
   EXPECT_THAT(a.narrow(0, 0, 3), IsIdenticalTo(b.narrow(0, 0, 3)));
-  EXPECT_GT((a - b).narrow(0, 3, 3).abs().min().item<double>(), 1e-4);
+  // [3, 9]: some weight of each channel's kernel.
+  const at::Tensor changes = (a - b).narrow(0, 3, 3).flatten(1).abs();
+  EXPECT_GT(changes.amax(1).min().item<double>(), 1e-2);
 }
 
 // --------------------------------------------------------------------- layer
@@ -376,8 +349,8 @@ at::Tensor LayerByLoops(const InLineAttention& attention,
   const AttentionSite& site = attention.site();
   const int64_t dim = site.dim, width = dim / site.num_heads, map = side * side;
   const auto linear = [&](const std::string& name, const at::Tensor& in) {
-    return in.matmul(Get(attention, name + ".weight").t()) +
-           Get(attention, name + ".bias");
+    return in.matmul(ParameterOf(attention, name + ".weight").t()) +
+           ParameterOf(attention, name + ".bias");
   };
   const at::Tensor qkv = site.backbone == VisionBackbone::kPvt
                              ? at::cat({linear("q", x), linear("kv", x)}, -1)
@@ -404,10 +377,11 @@ at::Tensor LayerByLoops(const InLineAttention& attention,
                                 side);
   }
   if (site.backbone == VisionBackbone::kCswin) {
-    local = local +
-            ConvolveByLoops(values, Get(attention, "get_v.weight").squeeze(1),
-                            side) +
-            Get(attention, "get_v.bias");
+    local =
+        local +
+        ConvolveByLoops(
+            values, ParameterOf(attention, "get_v.weight").squeeze(1), side) +
+        ParameterOf(attention, "get_v.bias");
   }
   out.narrow(0, site.prefix, map).add_(local);
   return linear("proj", out);
@@ -425,11 +399,11 @@ TEST(InLineAttentionTest, IsItsDefinition) {
       options.residual =
           backbone != VisionBackbone::kPvt || map == FeatureMap::kExp;
       const AttentionSite site = Site(backbone, 6, 2, 4);
-      const InLineAttention attention(site, options, Init(1));
+      const InLineAttention attention(site, options, DoubleInitializer(1));
       Randomise(attention, 30);
-      EXPECT_EQ(Has(attention, "residual.2.bias"), options.residual);
-      const at::Tensor x = Random({2, site.num_tokens(), 6}, 7),
-                       input = Random({2, site.num_tokens(), 6}, 8);
+      EXPECT_EQ(HasParameter(attention, "residual.2.bias"), options.residual);
+      const at::Tensor x = RandomNormal({2, site.num_tokens(), 6}, 7),
+                       input = RandomNormal({2, site.num_tokens(), 6}, 8);
       const at::Tensor out = attention.Forward(x, input).detach();
       for (int64_t b = 0; b < 2; ++b) {
         const at::Tensor& source =
@@ -449,9 +423,9 @@ TEST(InLineAttentionTest, Windows) {
     InLineOptions options;
     options.window = 3;
     const AttentionSite site = Site(VisionBackbone::kSwin, 4, 2, 6, block);
-    const InLineAttention attention(site, options, Init(1));
+    const InLineAttention attention(site, options, DoubleInitializer(1));
     Randomise(attention, 5);
-    const at::Tensor x = Random({1, 36, 4}, 2);
+    const at::Tensor x = RandomNormal({1, 36, 4}, 2);
     const at::Tensor out = attention.Forward(x, x).detach()[0];
     // Window (1, 0): the rows 3 to 5 and the columns 0 to 2, one further on
     // both ways in a shifted block, around the end.
@@ -470,8 +444,9 @@ TEST(InLineAttentionTest, Windows) {
   InLineOptions whole, large;
   large.window = 7;
   const AttentionSite site = Site(VisionBackbone::kSwin, 4, 2, 6, 1);
-  const InLineAttention a(site, whole, Init(1)), b(site, large, Init(1));
-  const at::Tensor x = Random({2, 36, 4}, 2);
+  const InLineAttention a(site, whole, DoubleInitializer(1)),
+      b(site, large, DoubleInitializer(1));
+  const at::Tensor x = RandomNormal({2, 36, 4}, 2);
   EXPECT_THAT(a.Forward(x, x).detach(),
               IsIdenticalTo(b.Forward(x, x).detach()));
 }
@@ -479,7 +454,7 @@ TEST(InLineAttentionTest, Windows) {
 // Without the residual the other normalisations are attention as it is known.
 TEST(InLineAttentionTest, OtherNormalisations) {
   const AttentionSite site = Site(VisionBackbone::kSwin, 6, 2, 3);
-  const at::Tensor x = Random({2, 9, 6}, 2);
+  const at::Tensor x = RandomNormal({2, 9, 6}, 2);
   for (const Normalisation normalisation :
        {Normalisation::kDivision, Normalisation::kSoftmax}) {
     InLineOptions options;
@@ -495,12 +470,12 @@ TEST(InLineAttentionTest, OtherNormalisations) {
       EXPECT_EQ(q.sizes(), at::IntArrayRef({2, 2, 9, 3}));
       weights = w.detach();
     };
-    const InLineAttention attention(site, options, Init(1));
+    const InLineAttention attention(site, options, DoubleInitializer(1));
     Randomise(attention, 3);
     const at::Tensor out = attention.Forward(x, x).detach();
     EXPECT_EQ(observed, 1);
-    const at::Tensor qkv =
-        x.matmul(Get(attention, "qkv.weight").t()) + Get(attention, "qkv.bias");
+    const at::Tensor qkv = x.matmul(ParameterOf(attention, "qkv.weight").t()) +
+                           ParameterOf(attention, "qkv.bias");
     const auto part = [&](int64_t i) {
       return SplitHeads(qkv.narrow(2, 6 * i, 6), 2);
     };
@@ -509,11 +484,12 @@ TEST(InLineAttentionTest, OtherNormalisations) {
             ? SoftmaxAttentionMap(part(0), part(1))
             : DivisionWeights(part(0).clamp_min(0), part(1).clamp_min(0));
     EXPECT_THAT(weights, IsCloseTo(expected_weights, 1e-10, 1e-12));
-    EXPECT_THAT(out,
-                IsCloseTo(MergeHeads(expected_weights.matmul(part(2)))
-                                  .matmul(Get(attention, "proj.weight").t()) +
-                              Get(attention, "proj.bias"),
-                          1e-10, 1e-12));
+    EXPECT_THAT(
+        out,
+        IsCloseTo(MergeHeads(expected_weights.matmul(part(2)))
+                          .matmul(ParameterOf(attention, "proj.weight").t()) +
+                      ParameterOf(attention, "proj.bias"),
+                  1e-10, 1e-12));
   }
 }
 
@@ -532,8 +508,8 @@ TEST(InLineAttentionTest, RefusesWhatDoesNotFit) {
   options.feature_map = FeatureMap::kRelu;
   EXPECT_THROW(make(VisionBackbone::kSwin, 0), c10::Error);
   const InLineAttention attention(Site(VisionBackbone::kSwin, 4, 2, 6),
-                                  InLineOptions(), Init(1));
-  const at::Tensor wrong = Random({1, 35, 4}, 1);
+                                  InLineOptions(), DoubleInitializer(1));
+  const at::Tensor wrong = RandomNormal({1, 35, 4}, 1);
   EXPECT_THROW(attention.Forward(wrong, wrong), c10::Error);
 }
 

@@ -3,7 +3,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/im2col.h>
-#include <ATen/ops/randn.h>
 #include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,7 +17,7 @@
 #include "absl/status/status.h"
 #include "common/count/flops.h"
 #include "common/count/parameters.h"
-#include "common/tensor/generator.h"
+#include "common/nn/testing.h"
 #include "common/tensor/testing.h"
 #include "papers/inline_attention/inline_attention.h"
 #include "papers/inline_attention/study.h"
@@ -27,31 +26,6 @@ namespace repro::inline_attention {
 namespace {
 
 using ::testing::HasSubstr;
-
-at::TensorOptions Float64() { return at::TensorOptions().dtype(at::kDouble); }
-
-at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
-  return at::randn(shape, MakeGenerator(seed), Float64());
-}
-
-Initializer Init(uint64_t seed) {
-  return Initializer(MakeGenerator(seed, 1), Float64());
-}
-
-at::Tensor Get(const Module& module, const std::string& name) {
-  for (const auto& [key, parameter] : module.NamedParameters()) {
-    if (key == name) return parameter.detach();
-  }
-  ADD_FAILURE() << "no parameter " << name;
-  return {};
-}
-
-bool Has(const Module& module, const std::string& name) {
-  for (const auto& entry : module.NamedParameters()) {
-    if (entry.first == name) return true;
-  }
-  return false;
-}
 
 // -------------------------------------------------------------------- models
 
@@ -139,18 +113,20 @@ TEST(InLineModelTest, InLineStandsWhereTheConfigurationsPutIt) {
     return MakeInLineModel(*InLineModelConfig::Named(name),
                            Initializer::Meta());
   };
-  EXPECT_EQ(Get(*model("deit_b"), "blocks.11.attn.residual.2.weight").sizes(),
-            at::IntArrayRef({9 * 384, 32, 1}));
-  EXPECT_TRUE(Has(*model("pvt_t"), "block4.1.attn.residual.0.weight"));
-  const auto swin = model("swin_b_384");
-  EXPECT_TRUE(Has(*swin, "layers.2.blocks.1.attn.residual.0.weight"));
-  EXPECT_FALSE(Has(*swin, "layers.2.blocks.2.attn.residual.0.weight"));
   EXPECT_EQ(
-      Get(*swin, "layers.2.blocks.2.attn.relative_position_bias_table").size(0),
+      ParameterOf(*model("deit_b"), "blocks.11.attn.residual.2.weight").sizes(),
+      at::IntArrayRef({9 * 384, 32, 1}));
+  EXPECT_TRUE(HasParameter(*model("pvt_t"), "block4.1.attn.residual.0.weight"));
+  const auto swin = model("swin_b_384");
+  EXPECT_TRUE(HasParameter(*swin, "layers.2.blocks.1.attn.residual.0.weight"));
+  EXPECT_FALSE(HasParameter(*swin, "layers.2.blocks.2.attn.residual.0.weight"));
+  EXPECT_EQ(
+      ParameterOf(*swin, "layers.2.blocks.2.attn.relative_position_bias_table")
+          .size(0),
       23 * 23);
   const auto cswin = model("cswin_b");
-  EXPECT_TRUE(Has(*cswin, "stage2.5.attn.get_v.weight"));
-  EXPECT_TRUE(Has(*cswin, "stage3.0.attn.get_v1.weight"));
+  EXPECT_TRUE(HasParameter(*cswin, "stage2.5.attn.get_v.weight"));
+  EXPECT_TRUE(HasParameter(*cswin, "stage3.0.attn.get_v1.weight"));
   EXPECT_THAT(std::string(InLineModelConfig::Named("swin").status().message()),
               HasSubstr("swin_b_384"));
   InLineModelConfig broken = *InLineModelConfig::Named("swin_t");
@@ -170,8 +146,8 @@ TEST(InLineModelTest, RunsForwardAndBackward) {
   config.vision.windows = {4, 4};
   config.inline_blocks = {2, 1};
   config.options.window = 4;
-  const auto model = MakeInLineModel(config, Init(1));
-  const at::Tensor images = Random({3, 3, 32, 32}, 2);
+  const auto model = MakeInLineModel(config, DoubleInitializer(1));
+  const at::Tensor images = RandomNormal({3, 3, 32, 32}, 2);
   const at::Tensor all = model->Forward(images);
   // Kernels are an image's own.
   EXPECT_THAT(model->Forward(images.narrow(0, 2, 1)).detach(),

@@ -2,8 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/argmax.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <random>
@@ -13,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/data/io.h"
+#include "common/nn/greedy.h"
 #include "common/nn/initializer.h"
 #include "common/status/macros.h"
 #include "common/tensor/generator.h"
@@ -313,50 +312,18 @@ absl::StatusOr<std::vector<std::string>> WritePrograms(
     const Llama& model, const PairData& data, PrefixKind kind,
     int64_t max_tokens, uint64_t seed, c10::Device device) {
   SentenceDrawer sentences(data, /*plain_share=*/0, MixSeed(seed, kTestTexts));
-  // Prompts of one length make a batch, which then needs no padding.
-  std::map<size_t, std::vector<size_t>> by_length;
-  std::vector<std::vector<int64_t>> prompts;
+  std::vector<std::vector<int32_t>> prompts;
   for (const EncodedTask& task : data.test_ids) {
     const std::vector<int32_t>& sentence = sentences.Draw(kind);
-    std::vector<int64_t> prompt(task.prompt.begin(), task.prompt.end());
+    std::vector<int32_t>& prompt = prompts.emplace_back(task.prompt);
     prompt.insert(prompt.end(), sentence.begin(), sentence.end());
-    by_length[prompt.size()].push_back(prompts.size());
-    prompts.push_back(std::move(prompt));
   }
-  std::vector<std::string> programs(prompts.size());
-  for (const auto& [length, rows] : by_length) {
-    const auto batch = static_cast<int64_t>(rows.size());
-    std::vector<int64_t> flat;
-    for (const size_t row : rows) {
-      flat.insert(flat.end(), prompts[row].begin(), prompts[row].end());
-    }
-    LlamaCache cache =
-        model.MakeCache(batch, static_cast<int64_t>(length) + max_tokens);
-    at::Tensor next =
-        model
-            .Prefill(at::tensor(flat, at::kLong).view({batch, -1}).to(device),
-                     &cache)
-            .argmax(-1);
-    std::vector<std::vector<int32_t>> written(rows.size());
-    std::vector<bool> ended(rows.size(), false);
-    for (int64_t t = 0; t < max_tokens; ++t) {
-      const at::Tensor tokens = next.to(at::kCPU).contiguous();
-      const int64_t* const ids = tokens.const_data_ptr<int64_t>();
-      for (size_t i = 0; i < rows.size(); ++i) {
-        if (ids[i] == kEnd) ended[i] = true;
-        if (!ended[i]) written[i].push_back(static_cast<int32_t>(ids[i]));
-      }
-      if (t + 1 == max_tokens ||
-          std::find(ended.begin(), ended.end(), false) == ended.end()) {
-        break;
-      }
-      next = model.Step(next, &cache).argmax(-1);
-    }
-    for (size_t i = 0; i < rows.size(); ++i) {
-      REPRO_ASSIGN_OR_RETURN(const std::string text,
-                             data.tokenizer->Decode(written[i]));
-      programs[rows[i]] = FromTabs(text);
-    }
+  std::vector<std::string> programs;
+  for (const std::vector<int32_t>& written :
+       WriteGreedily(model, prompts, kEnd, max_tokens, device)) {
+    REPRO_ASSIGN_OR_RETURN(const std::string text,
+                           data.tokenizer->Decode(written));
+    programs.push_back(FromTabs(text));
   }
   return programs;
 }

@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "common/count/parameters.h"
 #include "common/nn/initializer.h"
+#include "common/nn/testing.h"
 #include "common/tensor/generator.h"
 #include "common/tensor/testing.h"
 #include "papers/sae_circuits/circuit.h"
@@ -30,20 +31,6 @@ namespace repro::sae_circuits {
 namespace {
 
 using ::testing::HasSubstr;
-
-at::TensorOptions Float64() { return at::TensorOptions().dtype(at::kDouble); }
-
-Initializer Init64(uint64_t seed) {
-  return Initializer(MakeGenerator(seed), Float64());
-}
-
-at::Tensor Get(const Module& module, const std::string& name) {
-  for (const auto& [key, parameter] : module.NamedParameters()) {
-    if (key == name) return parameter;
-  }
-  ADD_FAILURE() << "no parameter " << name;
-  return {};
-}
 
 double At(const at::Tensor& x, std::initializer_list<int64_t> index) {
   at::Tensor value = x;
@@ -65,18 +52,18 @@ std::string ErrorOf(const Function& function) {
 
 TEST(SparseAutoencoder, AgreesWithLoops) {
   constexpr int64_t kDim = 5, kFeatures = 7, kItems = 3;
-  SparseAutoencoder model(kDim, kFeatures, Init64(1));
+  SparseAutoencoder model(kDim, kFeatures, DoubleInitializer(1));
   {
     // Rows that are not of norm 1, and a bias, as after a step of Adam.
     at::NoGradGuard no_grad;
-    Get(model, "encoder").mul_(1.7);
-    Get(model, "decoder").add_(0.2);
-    Get(model, "shared_bias").copy_(RandomNormal({kDim}, 2));
+    ParameterOf(model, "encoder").mul_(1.7);
+    ParameterOf(model, "decoder").add_(0.2);
+    ParameterOf(model, "shared_bias").copy_(RandomNormal({kDim}, 2));
   }
-  const at::Tensor encoder = Get(model, "encoder").detach().clone();
-  const at::Tensor decoder = Get(model, "decoder").detach().clone();
-  const at::Tensor b = Get(model, "shared_bias"),
-                   b_e = Get(model, "encoder_bias");
+  const at::Tensor encoder = ParameterOf(model, "encoder").detach().clone();
+  const at::Tensor decoder = ParameterOf(model, "decoder").detach().clone();
+  const at::Tensor b = ParameterOf(model, "shared_bias"),
+                   b_e = ParameterOf(model, "encoder_bias");
   const at::Tensor x = RandomNormal({kItems, kDim}, 3);
   const auto output = model.Forward(x);
   const auto norm = [](const at::Tensor& rows, int64_t row) {
@@ -112,7 +99,7 @@ TEST(SparseAutoencoder, AgreesWithLoops) {
   EXPECT_NEAR(AutoencoderLoss(output, x, 0.3).item<double>(),
               error + 0.3 * activity, 1e-12);
   for (const char* name : {"encoder", "decoder"}) {
-    const at::Tensor rows = Get(model, name);
+    const at::Tensor rows = ParameterOf(model, name);
     for (int64_t i = 0; i < rows.size(0); ++i) {
       EXPECT_NEAR(norm(rows, i), 1, 1e-12) << name << " " << i;
     }
@@ -120,34 +107,38 @@ TEST(SparseAutoencoder, AgreesWithLoops) {
 }
 
 TEST(SparseAutoencoder, GradientsStandOnTheirRows) {
-  SparseAutoencoder model(6, 9, Init64(1));
+  SparseAutoencoder model(6, 9, DoubleInitializer(1));
   const at::Tensor x = RandomNormal({4, 6}, 2);
   AutoencoderLoss(model.Forward(x), x, 0.1).backward();
   for (const char* name : {"encoder", "decoder"}) {
-    const at::Tensor rows = Get(model, name).detach();
-    const at::Tensor before = Get(model, name).grad().clone();
+    const at::Tensor rows = ParameterOf(model, name).detach();
+    const at::Tensor before = ParameterOf(model, name).grad().clone();
     ASSERT_GT((before * rows).sum(-1).abs().max().item<double>(), 1e-3);
   }
-  const at::Tensor encoder_before = Get(model, "encoder").grad().clone();
-  const at::Tensor bias_before = Get(model, "encoder_bias").grad().clone();
+  const at::Tensor encoder_before =
+      ParameterOf(model, "encoder").grad().clone();
+  const at::Tensor bias_before =
+      ParameterOf(model, "encoder_bias").grad().clone();
   model.ProjectGradients();
   for (const char* name : {"encoder", "decoder"}) {
-    const at::Tensor rows = Get(model, name).detach();
-    EXPECT_THAT((Get(model, name).grad() * rows).sum(-1),
-                IsCloseTo(at::zeros({rows.size(0)}, Float64()), 0, 1e-14));
+    const at::Tensor rows = ParameterOf(model, name).detach();
+    EXPECT_THAT((ParameterOf(model, name).grad() * rows).sum(-1),
+                IsCloseTo(at::zeros({rows.size(0)}, at::kDouble), 0, 1e-14));
   }
   // What was taken lies along the row: its part across is what it was.
-  const at::Tensor rows = Get(model, "encoder").detach();
-  const at::Tensor taken = encoder_before - Get(model, "encoder").grad();
+  const at::Tensor rows = ParameterOf(model, "encoder").detach();
+  const at::Tensor taken =
+      encoder_before - ParameterOf(model, "encoder").grad();
   EXPECT_THAT(taken, IsCloseTo((taken * rows).sum(-1, true) * rows, 0, 1e-14));
-  EXPECT_THAT(Get(model, "encoder_bias").grad(), IsIdenticalTo(bias_before));
+  EXPECT_THAT(ParameterOf(model, "encoder_bias").grad(),
+              IsIdenticalTo(bias_before));
 }
 
 // The derivative along the sphere, by differences: moving a row along the
 // projected gradient changes the loss by its squared norm, moving it along
 // itself by nothing.
 TEST(SparseAutoencoder, LossDoesNotSeeTheLengthOfRows) {
-  SparseAutoencoder model(6, 9, Init64(1));
+  SparseAutoencoder model(6, 9, DoubleInitializer(1));
   const at::Tensor x = RandomNormal({4, 6}, 2);
   const auto loss = [&] {
     at::NoGradGuard no_grad;
@@ -157,7 +148,7 @@ TEST(SparseAutoencoder, LossDoesNotSeeTheLengthOfRows) {
   model.ProjectGradients();
   const double whole = loss();
   for (const char* name : {"encoder", "decoder"}) {
-    at::Tensor rows = Get(model, name);
+    at::Tensor rows = ParameterOf(model, name);
     const at::Tensor start = rows.detach().clone();
     const auto moved = [&](const at::Tensor& by) {
       at::NoGradGuard no_grad;
@@ -188,9 +179,9 @@ TEST(SparseAutoencoder, Parameters) {
 }
 
 TEST(SparseAutoencoder, RefusesWrongShapes) {
-  EXPECT_THAT(ErrorOf([] { SparseAutoencoder(0, 3, Init64(1)); }),
+  EXPECT_THAT(ErrorOf([] { SparseAutoencoder(0, 3, DoubleInitializer(1)); }),
               HasSubstr("3 features of dim 0"));
-  SparseAutoencoder model(4, 3, Init64(1));
+  SparseAutoencoder model(4, 3, DoubleInitializer(1));
   EXPECT_THAT(ErrorOf([&] {
                 model.Forward(RandomNormal({2, 5}, 1));
               }),
@@ -225,13 +216,14 @@ TEST(TrainAutoencoder, LowersTheLossAndRepeatsItself) {
   const auto model = TrainAutoencoder(vectors, options, 1);
   const auto again = TrainAutoencoder(vectors, options, 1);
   const auto other = TrainAutoencoder(vectors, options, 2);
-  EXPECT_THAT(Get(*again, "encoder"), IsIdenticalTo(Get(*model, "encoder")));
+  EXPECT_THAT(ParameterOf(*again, "encoder"),
+              IsIdenticalTo(ParameterOf(*model, "encoder")));
   EXPECT_LT(loss(*model), 0.8 * start);
   EXPECT_NE(loss(*other), loss(*model));
 }
 
 TEST(FindCodes, TakesTheFirstOfTheLargest) {
-  SparseAutoencoder model(4, 6, Init64(5));
+  SparseAutoencoder model(4, 6, DoubleInitializer(5));
   // More than the examples that are looked at together.
   const at::Tensor vectors = RandomNormal({130, 3, 4}, 6);
   const HeadCodes codes = FindCodes(model, vectors);
@@ -250,7 +242,7 @@ TEST(FindCodes, TakesTheFirstOfTheLargest) {
   // Features that nothing turns on: the first one's code.
   {
     at::NoGradGuard no_grad;
-    Get(model, "encoder_bias").fill_(-100);
+    ParameterOf(model, "encoder_bias").fill_(-100);
   }
   const HeadCodes none = FindCodes(model, vectors);
   EXPECT_EQ(*std::max_element(none.codes.begin(), none.codes.end()), 0);
@@ -411,14 +403,15 @@ struct Small {
 TEST(AttentionOnlyModel, AgreesWithLoops) {
   Small small;
   small.config.layers = 1;
-  const AttentionOnlyModel model(small.task, small.config, Init64(1));
+  const AttentionOnlyModel model(small.task, small.config,
+                                 DoubleInitializer(1));
   const auto output = model.Forward(small.prompts.tokens, true);
   constexpr int64_t kDim = 6, kHeadDim = 3, kLength = 9;
-  const at::Tensor embed = Get(model, "tokens"),
-                   place = Get(model, "positions");
-  const at::Tensor qkv = Get(model, "layer0_qkv.weight"),
-                   w_o = Get(model, "layer0_output"),
-                   unembed = Get(model, "unembed.weight");
+  const at::Tensor embed = ParameterOf(model, "tokens"),
+                   place = ParameterOf(model, "positions");
+  const at::Tensor qkv = ParameterOf(model, "layer0_qkv.weight"),
+                   w_o = ParameterOf(model, "layer0_output"),
+                   unembed = ParameterOf(model, "unembed.weight");
   using Vector = std::vector<double>;
   const auto normal = [](const Vector& x) {
     double mean = 0, variance = 0;
@@ -488,11 +481,12 @@ TEST(AttentionOnlyModel, AgreesWithLoops) {
 
 TEST(AttentionOnlyModel, GatesReplaceHeads) {
   const Small small;
-  const AttentionOnlyModel model(small.task, small.config, Init64(1));
+  const AttentionOnlyModel model(small.task, small.config,
+                                 DoubleInitializer(1));
   const at::Tensor tokens = small.prompts.tokens;
   const auto plain = model.Forward(tokens);
   EXPECT_FALSE(plain.heads.defined());
-  const at::Tensor open = at::ones({1, 2, 2}, Float64());
+  const at::Tensor open = at::ones({1, 2, 2}, at::kDouble);
   EXPECT_THAT(model.Forward(tokens, false, {open, {}}).logits,
               IsCloseTo(plain.logits, 0, 1e-12));
   // Closed gates leave the embedding of the last token, the same in all.
@@ -514,7 +508,8 @@ TEST(AttentionOnlyModel, GatesReplaceHeads) {
 
 TEST(AblationEffects, OfOnePromptsOwnOutputsAreNone) {
   Small small;
-  const AttentionOnlyModel model(small.task, small.config, Init64(1));
+  const AttentionOnlyModel model(small.task, small.config,
+                                 DoubleInitializer(1));
   NamePrompts one = small.prompts;
   one.tokens = one.tokens.narrow(0, 0, 1);
   one.answers = one.answers.narrow(0, 0, 1);
@@ -539,7 +534,7 @@ TEST(AblationEffects, OfOnePromptsOwnOutputsAreNone) {
   const at::Tensor logits =
       model
           .Forward(one.tokens, false,
-                   {at::zeros({1, 2, 2}, Float64()), changed})
+                   {at::zeros({1, 2, 2}, at::kDouble), changed})
           .logits;
   EXPECT_NEAR(effects[2], whole - LogitDifference(logits, one).item<double>(),
               1e-12);
@@ -548,14 +543,15 @@ TEST(AblationEffects, OfOnePromptsOwnOutputsAreNone) {
 
 TEST(GradientImportance, AgreesWithDifferences) {
   const Small small;
-  const AttentionOnlyModel model(small.task, small.config, Init64(1));
+  const AttentionOnlyModel model(small.task, small.config,
+                                 DoubleInitializer(1));
   const std::vector<double> importance =
       GradientImportance(model, small.prompts);
   ASSERT_EQ(importance.size(), 4u);
   constexpr double kStep = 1e-5;
   for (int64_t i = 0; i < 4; ++i) {
     const auto logits = [&](double by) {
-      at::Tensor gates = at::ones({1, 2, 2}, Float64());
+      at::Tensor gates = at::ones({1, 2, 2}, at::kDouble);
       gates.view({4}).select(0, i).add_(by);
       return model.Forward(small.prompts.tokens, false, {gates, {}}).logits;
     };
