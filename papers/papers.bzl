@@ -7,6 +7,7 @@ PAPERS = [
     "based",
     "cdhf",
     "chain_of_code",
+    "circuit_reuse",
     "code_halu",
     "code_if",
     "code_review_comments",
