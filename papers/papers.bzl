@@ -10,6 +10,7 @@ PAPERS = [
     "circuit_reuse",
     "code_halu",
     "code_if",
+    "code_judge_bench",
     "code_review_comments",
     "code_search_net",
     "code_tree",
