@@ -37,5 +37,6 @@ PAPERS = [
     "scan_snap",
     "softplus_attention",
     "token_select",
+    "uscd",
     "van",
 ]
