@@ -36,6 +36,7 @@ PAPERS = [
     "sae_circuits",
     "scan_snap",
     "softplus_attention",
+    "survey_code_intelligence",
     "token_select",
     "uscd",
     "van",
