@@ -18,8 +18,8 @@ constexpr int64_t kTinyVocabulary = 258;
 
 std::unique_ptr<Tokenizer> TinyTokenizer();
 
-// Two layers, a context of max_positions. A greedy text goes on until max_tokens:
-// the end of text is never the likeliest token.
+// Two layers, a context of max_positions. A greedy text goes on until
+// max_tokens: the end of text is never the likeliest token.
 std::unique_ptr<LanguageModel> TinyModel(int64_t max_positions);
 
 }  // namespace repro::lm
