@@ -57,8 +57,9 @@ absl::StatusOr<int64_t> JsonRecord::Integer(absl::string_view field) const {
 
 absl::StatusOr<int64_t> JsonRecord::Count(absl::string_view field) const {
   REPRO_ASSIGN_OR_RETURN(const int64_t value, Integer(field));
-  if (value < 0)
+  if (value < 0) {
     return Error(absl::StrCat("field \"", field, "\" is negative"));
+  }
   return value;
 }
 

@@ -742,6 +742,13 @@ TEST(ReadPrograms, ReadsFlagsAndRefusesOthers) {
       std::string(bad.status().message()),
       HasSubstr("programs_bad.jsonl:1: field \"recorded_solved\" is not "
                 "0 or 1"));
+  const auto large = ReadPrograms(WriteTemp(
+      "programs_large.jsonl",
+      R"({"model": "m", "method": "x", "task_id": "T/0", "solution": "",)"
+      R"( "recorded_solved": 1, "rechecked": 0, "visible_passed": 4294967297,)"
+      R"( "visible_total": 2})"));
+  EXPECT_THAT(std::string(large.status().message()),
+              HasSubstr("field \"visible_passed\" is out of range"));
 }
 
 TEST(ReadPlusStatuses, KnowsThreeStatuses) {

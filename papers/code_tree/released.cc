@@ -19,6 +19,14 @@ namespace {
 
 using nlohmann::json;
 
+absl::StatusOr<int> CountOf(const JsonRecord& record, const char* field) {
+  REPRO_ASSIGN_OR_RETURN(const int64_t count, record.Count(field));
+  if (count > 1'000'000'000) {
+    return record.Error(absl::StrCat("field \"", field, "\" is out of range"));
+  }
+  return static_cast<int>(count);
+}
+
 // 0 or 1.
 absl::StatusOr<bool> FlagOf(const JsonRecord& record, const char* field) {
   REPRO_ASSIGN_OR_RETURN(const int64_t flag, record.Integer(field));
@@ -138,7 +146,7 @@ absl::StatusOr<std::vector<Problem>> ReadApps(const std::string& path) {
   for (const JsonLine& line : lines) {
     const JsonRecord record(line, path);
     Problem problem;
-    REPRO_ASSIGN_OR_RETURN(const int64_t name, record.Count("name"));
+    REPRO_ASSIGN_OR_RETURN(const int name, CountOf(record, "name"));
     problem.id = absl::StrCat("APPS/", name);
     REPRO_ASSIGN_OR_RETURN(problem.prompt, record.Text("description"));
     REPRO_ASSIGN_OR_RETURN(problem.stdin_tests, PublicTests(line, path));
@@ -165,9 +173,9 @@ absl::StatusOr<std::vector<ReleasedProgram>> ReadPrograms(
     if (record.Find("rechecked") != nullptr) {
       REPRO_ASSIGN_OR_RETURN(program.rechecked, FlagOf(record, "rechecked"));
       REPRO_ASSIGN_OR_RETURN(program.visible_passed,
-                             record.Count("visible_passed"));
+                             CountOf(record, "visible_passed"));
       REPRO_ASSIGN_OR_RETURN(program.visible_total,
-                             record.Count("visible_total"));
+                             CountOf(record, "visible_total"));
     }
     programs.push_back(std::move(program));
   }

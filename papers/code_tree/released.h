@@ -4,7 +4,6 @@
 #ifndef REPRO_PAPERS_CODE_TREE_RELEASED_H_
 #define REPRO_PAPERS_CODE_TREE_RELEASED_H_
 
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -28,9 +27,8 @@ using Tasks = std::map<std::string, Task>;  // by the problem's id
 // InvalidArgument "path:line: ..." for a field that is missing or of another
 // type, or an id that comes twice; and as said.
 
-// HumanEval (task_id, prompt, entry_point, test) and its visible tests
-// (task_id, given_tests); a problem without visible tests, or the other way
-// round, is InvalidArgument.
+// HumanEval and its visible tests (task_id, given_tests); a problem without
+// visible tests, or the other way round, is InvalidArgument.
 absl::StatusOr<Tasks> ReadHumanEvalTasks(const std::string& problems_path,
                                          const std::string& visible_tests_path);
 // MapCoder's MBPP (name, prompt, test, sample_io).

@@ -65,13 +65,6 @@ json LastLine(absl::string_view text) {
   return value.ok() ? *value : json();
 }
 
-absl::StatusOr<std::vector<exec::ExecResult>> RunAll(
-    const std::vector<exec::ExecRequest>& requests, int workers,
-    const Progress& progress) {
-  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
-  return sandbox.RunAll(requests, workers, progress);
-}
-
 // The log of a report; none if the program, which could forge it, spoilt it.
 std::vector<MemorySample> LogOf(const json& report) {
   std::vector<MemorySample> log;
@@ -259,8 +252,9 @@ absl::StatusOr<std::vector<MeasuredRun>> MeasureAll(
     request.limits.memory_bytes = options.memory_bytes;
     requests.push_back(std::move(request));
   }
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
-                         RunAll(requests, workers, progress));
+                         sandbox.RunAll(requests, workers, progress));
   std::vector<MeasuredRun> runs;
   for (const exec::ExecResult& result : results) {
     runs.push_back(MeasuredRunOf(result, options.silent));
@@ -282,6 +276,7 @@ absl::StatusOr<std::vector<InstructionCount>> CountInstructions(
     if (i % options.programs_a_process == 0) batches.emplace_back();
     batches.back().push_back(i);
   }
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   // Programs of a process that ended badly, each of which runs alone.
   while (!batches.empty()) {
     std::vector<exec::ExecRequest> requests;
@@ -289,7 +284,7 @@ absl::StatusOr<std::vector<InstructionCount>> CountInstructions(
       requests.push_back(CountRequest(programs, batch, options));
     }
     REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
-                           RunAll(requests, workers, progress));
+                           sandbox.RunAll(requests, workers, progress));
     std::vector<Batch> again;
     for (size_t b = 0; b < batches.size(); ++b) {
       std::vector<InstructionCount> of_batch =

@@ -3,7 +3,6 @@
 #ifndef REPRO_PAPERS_PLAN_SEARCH_BENCHMARKS_H_
 #define REPRO_PAPERS_PLAN_SEARCH_BENCHMARKS_H_
 
-#include <functional>
 #include <string>
 #include <vector>
 

@@ -38,8 +38,7 @@ struct Feedback {
 // InvalidArgument unless label and error_type agree.
 absl::Status ValidateFeedback(const Feedback& feedback);
 
-// A programming task in HumanEval's form: prompt + completion is a program that
-// defines entry_point, and `test` defines check(candidate).
+// prompt + completion is a program that defines the problem's entry_point.
 struct Candidate {
   std::string completion;
   int64_t first = 0;  // index of the first sample with this text

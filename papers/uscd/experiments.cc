@@ -142,9 +142,8 @@ REPRO_REGISTER_EXPERIMENT(kSlug, "prompts", MeasurePrompts);
 // ---------------------------------------------------------- released programs
 
 absl::StatusOr<std::vector<exec::ExecResult>> RunPrograms(
-    ExperimentRun& run, const std::vector<exec::ExecRequest>& requests,
-    const std::string& what) {
-  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
+    ExperimentRun& run, const exec::Sandbox& sandbox,
+    const std::vector<exec::ExecRequest>& requests, const std::string& what) {
   return sandbox.RunAll(requests, run.threads(), [&](int done, int total) {
     run.Progress(done, total, what);
     return !run.Cancelled();
@@ -181,13 +180,14 @@ absl::Status MeasureReleased(ExperimentRun& run) {
                          Problems(run));
   REPRO_ASSIGN_OR_RETURN(const std::vector<ReleasedText> texts,
                          ReadReleasedTexts(path, "continuation"));
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   std::map<std::string, double> values;
   for (const auto& [name, join] : joins) {
     if (wanted.count(name) == 0) continue;
     REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecRequest> requests,
                            ContinuationRequests(problems, texts, join));
     REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
-                           RunPrograms(run, requests, name));
+                           RunPrograms(run, sandbox, requests, name));
     values[name] = CountPassed(results);
     values[name + "_share"] =
         values[name] / static_cast<double>(problems.size());
@@ -205,8 +205,9 @@ absl::Status MeasureWizardCoder(ExperimentRun& run) {
                          ReadReleasedTexts(path, "completion"));
   REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecRequest> requests,
                          ProgramRequests(problems, texts));
+  REPRO_ASSIGN_OR_RETURN(const exec::Sandbox sandbox, exec::Sandbox::Create());
   REPRO_ASSIGN_OR_RETURN(const std::vector<exec::ExecResult> results,
-                         RunPrograms(run, requests, "WizardCoder"));
+                         RunPrograms(run, sandbox, requests, "WizardCoder"));
   const double solved = CountPassed(results);
   return RecordByName(
       run, "measure",
